@@ -1,0 +1,28 @@
+"""Event sources and detail types that cross a boundary, each named once."""
+
+from __future__ import annotations
+
+SOURCE = "mangaassist.ml"
+
+ALARM_STATE_CHANGE = "CloudWatch Alarm State Change"
+PARAMETER_STORE_CHANGE = "Parameter Store Change"
+
+# What the retrain machine says of an execution; also the names of its end states.
+PROMOTED = "Promoted"
+REJECTED = "Rejected"
+NOT_PROMOTED = "NotPromoted"
+ROLLED_BACK = "RolledBack"
+RECONCILED = "Reconciled"
+SKIPPED_LEASED = "SkippedLeased"
+SKIPPED_FROZEN = "SkippedFrozen"
+SKIPPED_NO_NEW_LABELS = "SkippedNoNewLabels"
+REJECTED_LABELS = "RejectedLabels"
+FAILED = "Failed"
+
+OUTCOMES: tuple[str, ...] = (
+    PROMOTED, REJECTED, NOT_PROMOTED, ROLLED_BACK, RECONCILED,
+    SKIPPED_LEASED, SKIPPED_FROZEN, SKIPPED_NO_NEW_LABELS, REJECTED_LABELS, FAILED,
+)
+
+MODES: tuple[str, ...] = ("retrain", "reconcile", "rollback")
+TRIGGERS: tuple[str, ...] = ("weekly", "drift", "manual", "spec-change")

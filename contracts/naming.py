@@ -1,0 +1,178 @@
+"""The only place where an SSM path, a bucket, a table or an S3 prefix is named.
+
+A slug is `intent-classifier`; the same story in Python words is `intent_classifier`
+(module names, SSM flag names) and `IntentClassifier` (construct and stack ids).
+"""
+
+from __future__ import annotations
+
+import re
+
+PROJECT = "mangaassist"
+_SLUG = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
+
+
+def check_slug(slug: str) -> str:
+    if not _SLUG.match(slug):
+        raise ValueError(f"slug must be lower-case words joined by '-', got {slug!r}")
+    return slug
+
+
+def snake(slug: str) -> str:
+    return slug.replace("-", "_")
+
+
+def pascal(slug: str) -> str:
+    return "".join(word.capitalize() for word in slug.split("-"))
+
+
+# --- stacks -----------------------------------------------------------------
+
+def stack(deployment: str, room: str) -> str:
+    """CloudFormation stack name, for example `MangaAssist-jp-IntentClassifier`."""
+    return f"MangaAssist-{deployment}-{pascal(room)}"
+
+
+# --- SSM parameters ---------------------------------------------------------
+
+GLOBAL_ML_FREEZE = "global_ml_freeze"
+FLAG_ROOT = f"/{PROJECT}/flags"
+
+
+def promotion_flag(slug: str) -> str:
+    return f"{snake(slug)}_promotion_enabled"
+
+
+def flag_parameter(flag: str) -> str:
+    return f"{FLAG_ROOT}/{flag}"
+
+
+def serving_spec_parameter(slug: str) -> str:
+    return f"/{PROJECT}/serving-spec/{slug}"
+
+
+# --- buckets (one set per deployment; never shared by two regions) -----------
+
+LAKE, ARTIFACTS, CAPTURE, ACCESS_LOGS = "lake", "artifacts", "capture", "access-logs"
+BUCKETS = (LAKE, ARTIFACTS, CAPTURE, ACCESS_LOGS)
+
+
+def bucket(purpose: str, deployment: str, account: str) -> str:
+    if purpose not in BUCKETS:
+        raise ValueError(f"unknown bucket purpose {purpose!r}: allowed are {', '.join(BUCKETS)}")
+    return f"{PROJECT}-{purpose}-{deployment}-{account}"
+
+
+# --- keys inside the lake bucket ---------------------------------------------
+
+GLUE_DATABASE = f"{PROJECT}_labels"
+LABEL_RECORDS = "label_records"
+ICEBERG_PREFIX = "iceberg/"
+
+
+def incoming_labels(slug: str, batch_id: str) -> str:
+    return f"incoming/{slug}/{batch_id}.jsonl"
+
+
+def quarantine_prefix(slug: str, batch_id: str) -> str:
+    return f"quarantine/{slug}/{batch_id}/"
+
+
+def dataset_prefix(slug: str, run_id: str) -> str:
+    """A frozen data set: dataset.jsonl + manifest.json."""
+    return f"datasets/{slug}/{run_id}/"
+
+
+# --- keys inside the artifacts bucket -----------------------------------------
+
+def pretrained_prefix(encoder: str) -> str:
+    return f"pretrained/{encoder}/"
+
+
+def run_prefix(slug: str, run_id: str) -> str:
+    """Everything one retrain run writes before it is judged."""
+    return f"runs/{slug}/{run_id}/"
+
+
+def model_prefix(slug: str, digest: str) -> str:
+    """A published, signed model, addressed by the digest of its manifest."""
+    return f"models/{slug}/{digest[:16]}/"
+
+
+MANIFEST_FILE = "manifest.json"
+SIGNATURE_FILE = "manifest.sig"
+EVALUATION_FILE = "evaluation.json"
+
+
+def capture_prefix(slug: str) -> str:
+    return f"capture/{slug}/"
+
+
+# --- named resources -----------------------------------------------------------
+
+def control_table(deployment: str) -> str:
+    return f"{PROJECT}-control-{deployment}"
+
+
+def audit_table(deployment: str) -> str:
+    return f"{PROJECT}-audit-{deployment}"
+
+
+def retrain_state_machine(slug: str) -> str:
+    return f"{PROJECT}-{slug}-retrain"
+
+
+def release_state_machine(slug: str) -> str:
+    return f"{PROJECT}-{slug}-release"
+
+
+def label_ingest_state_machine() -> str:
+    return f"{PROJECT}-label-ingest"
+
+
+def pipeline(slug: str) -> str:
+    return f"{PROJECT}-{slug}"
+
+
+def endpoint(slug: str) -> str:
+    return f"{PROJECT}-{slug}"
+
+
+def model_package_group(slug: str) -> str:
+    return f"{PROJECT}-{slug}"
+
+
+def feature_group(slug: str, name: str) -> str:
+    return f"{PROJECT}-{slug}-{name}"
+
+
+def capture_stream(slug: str) -> str:
+    return f"{PROJECT}-{slug}-capture"
+
+
+def function(slug_or_room: str, name: str) -> str:
+    return f"{PROJECT}-{slug_or_room}-{name}"
+
+
+def drift_alarm(slug: str, monitor: str, language: str) -> str:
+    return f"{PROJECT}-{slug}-drift-{monitor}-{language}"
+
+
+def guardrail_alarm(slug: str, name: str) -> str:
+    return f"{PROJECT}-{slug}-guardrail-{name}"
+
+
+def image_repository(kind: str) -> str:
+    """ECR repository of an image: `training` or `serving`."""
+    return f"{PROJECT}/{kind}"
+
+
+def sagemaker_model(slug: str, version: str, spec_digest: str) -> str:
+    """Model and endpoint-config names: the same version and spec give the same name, so a retry finds it."""
+    return f"{PROJECT}-{slug}-v{version}-{spec_digest[:8]}"
+
+
+def execution_name(mode: str, key: str) -> str:
+    """Idempotent execution name: delivered twice means the same name (80 characters at most)."""
+    clean = re.sub(r"[^A-Za-z0-9-_]", "-", f"{mode}-{key}")
+    return clean[:80]
