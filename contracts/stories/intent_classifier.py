@@ -1,0 +1,96 @@
+"""US-MLE-01: the intent classifier. Every acceptance row of the story is a line here."""
+
+from __future__ import annotations
+
+from contracts.datasets import SCHEMA_VERSION
+from contracts.gates import ComparisonGate, MetricGate, SliceGate
+from contracts.kill_switches import Flag
+from contracts.serving import CanaryPolicy
+from contracts.stories.roster import ROSTER
+from contracts.story import (
+    Budget,
+    DriftMonitor,
+    FeatureDefinition,
+    FeatureGroupContract,
+    JobSizing,
+    LabelPolicy,
+    Schedule,
+    ServingContract,
+    Slo,
+    StoryContract,
+)
+
+HOUR, DAY = 3_600, 86_400
+
+# A slice's macro-F1 has a standard error of about 3 points at 120 rows; fewer rows prove nothing.
+MIN_SLICE_ROWS = 120
+
+GATES = (
+    MetricGate(name="macro_accuracy", path="metrics.macro_accuracy", at_least=0.90),
+    SliceGate(name="slice_macro_f1", metric="macro_f1", at_least=0.85, min_rows=MIN_SLICE_ROWS),
+    ComparisonGate(name="champion_accuracy", comparison="accuracy", allowed_drop=0.0, min_rows=MIN_SLICE_ROWS),
+    # 2 sigma over the family of safety-critical intents, so that three of them don't triple the false alarms.
+    ComparisonGate(name="safety_critical", comparison="safety_critical", allowed_drop=0.0, min_rows=20),
+    ComparisonGate(name="adversarial_regression", comparison="adversarial", allowed_drop=0.01,
+                   min_rows=MIN_SLICE_ROWS),
+    MetricGate(name="calibration_error", path="metrics.calibration_error", at_most=0.10),
+    MetricGate(name="serving_p95_ms", path="serving.p95_ms", at_most=15.0),
+    MetricGate(name="serving_p99_ms", path="serving.p99_ms", at_most=35.0),
+    MetricGate(name="training_usd", path="cost.training_usd", at_most=12.0),
+    MetricGate(name="serving_usd_per_100k", path="cost.serving_usd_per_100k", at_most=1.80),
+)
+
+INTENT_CLASSIFIER = StoryContract(
+    entry=ROSTER["intent-classifier"],
+    taxonomy="manga14-v1",
+    dataset_schema_version=SCHEMA_VERSION,
+    encoder="distilbert-base-multilingual-cased",
+    hyperparameters={"epochs": "4", "learning-rate": "5e-5", "batch-size": "32", "seed": "13"},
+    # Friday 03:00 in Tokyo; Japan has no daylight saving, but the zone says what is meant.
+    schedule=Schedule(cron="cron(0 3 ? * FRI *)", time_zone="Asia/Tokyo", done_within_s=8 * HOUR),
+    labels=LabelPolicy(min_kappa=0.75, min_rows=200),
+    gates=GATES,
+    slos=(
+        Slo(metric="p95_ms", at_most=15, unit="Milliseconds"),
+        Slo(metric="p99_ms", at_most=35, unit="Milliseconds"),
+        Slo(metric="rollback_s", at_most=60, unit="Seconds"),
+    ),
+    monitors=(
+        DriftMonitor(
+            name="input", kind="input", threshold=0.2, window_s=HOUR, detect_within_s=DAY, min_requests=200,
+            features=("chars", "tokens", "unknown_share", "japanese_share"),
+        ),
+        DriftMonitor(
+            name="prediction", kind="prediction", threshold=0.2, window_s=HOUR, detect_within_s=DAY, min_requests=200,
+            features=("intent", "confidence"),
+        ),
+        DriftMonitor(
+            name="concept", kind="concept", threshold=0.03, window_s=DAY, detect_within_s=7 * DAY, min_requests=200,
+            features=("macro_f1",),
+        ),
+    ),
+    feature_groups=(
+        FeatureGroupContract(
+            name="customer-cohort", record_identifier="customer_id", event_time="event_time", online_ttl_days=90,
+            features=(
+                FeatureDefinition(name="customer_id", type="String"),
+                FeatureDefinition(name="event_time", type="String"),
+                FeatureDefinition(name="interactions", type="Integral"),
+                FeatureDefinition(name="cohort", type="String"),
+            ),
+        ),
+    ),
+    techniques=(
+        Flag(name="intent_classifier_prefilter_enabled", initial=True, safe=True,
+             description="rule-based pre-filter answers first when its confidence is >= 0.85"),
+    ),
+    prepare=JobSizing(instance_type="ml.m5.large", instances=1, volume_gb=30, max_runtime_s=HOUR),
+    training=JobSizing(instance_type="ml.g5.xlarge", instances=1, volume_gb=50, max_runtime_s=4 * HOUR),
+    evaluation=JobSizing(instance_type="ml.c7i.xlarge", instances=1, volume_gb=30, max_runtime_s=HOUR),
+    serving=ServingContract(
+        instance_type="ml.g5.xlarge", min_instances=2, max_instances=12, invocations_per_instance=6_000,
+        workers_per_instance=4, utilisation=0.5,
+        canary=CanaryPolicy(percent=10, bake_s=600, termination_wait_s=3_600),
+    ),
+    budget=Budget(usd_per_training_run=12.0, usd_per_100k_requests=1.80),
+)

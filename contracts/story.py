@@ -1,0 +1,147 @@
+"""StoryContract: one declaration of an ML system, from which templates, gates, alarms and flags are derived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contracts import naming
+from contracts.gates import Gate
+from contracts.kill_switches import Flag, promotion_flag
+from contracts.serving import CanaryPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A headline number: what it must reach and where it stands today."""
+
+    metric: str
+    goal: str
+    baseline: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A cron expression in a named time zone (EventBridge Scheduler), and when the run must be done."""
+
+    cron: str
+    time_zone: str
+    done_within_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slo:
+    """A latency or recovery objective that an alarm watches."""
+
+    metric: str
+    at_most: float
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftMonitor:
+    """One watched distribution. `min_requests` in a window, or the window says nothing."""
+
+    name: str
+    kind: str  # input, label, prediction or concept
+    features: tuple[str, ...]
+    threshold: float
+    window_s: int
+    detect_within_s: int
+    min_requests: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureDefinition:
+    name: str
+    type: str  # String, Integral or Fractional (SageMaker Feature Store)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureGroupContract:
+    name: str
+    record_identifier: str
+    event_time: str
+    features: tuple[FeatureDefinition, ...]
+    online_ttl_days: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSizing:
+    """Production instance of a job; the laptop runs the same script with smaller hyperparameters."""
+
+    instance_type: str
+    instances: int
+    volume_gb: int
+    max_runtime_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingContract:
+    instance_type: str
+    min_instances: int
+    max_instances: int
+    invocations_per_instance: int
+    workers_per_instance: int
+    utilisation: float
+    canary: CanaryPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    usd_per_training_run: float
+    usd_per_100k_requests: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelPolicy:
+    """When labels are good enough to train on. `min_kappa` per language that was annotated twice."""
+
+    min_kappa: float
+    min_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RosterEntry:
+    """What deploy order and KPI roll-up need of a story, built or not yet built."""
+
+    code: str
+    slug: str
+    owner: str
+    upstream: tuple[str, ...]  # slugs
+    targets: tuple[Target, ...]
+
+    def __post_init__(self) -> None:
+        naming.check_slug(self.slug)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoryContract:
+    entry: RosterEntry
+    taxonomy: str
+    dataset_schema_version: int
+    encoder: str  # name of the production `pretrained` channel
+    hyperparameters: Mapping[str, str]
+    schedule: Schedule
+    labels: LabelPolicy
+    gates: tuple[Gate, ...]
+    slos: tuple[Slo, ...]
+    monitors: tuple[DriftMonitor, ...]
+    feature_groups: tuple[FeatureGroupContract, ...]
+    techniques: tuple[Flag, ...]
+    prepare: JobSizing
+    training: JobSizing
+    evaluation: JobSizing
+    serving: ServingContract
+    budget: Budget
+    release_strategy: str = "endpoint"
+    prefilter_min_confidence: float = 0.85
+
+    @property
+    def slug(self) -> str:
+        return self.entry.slug
+
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """The story's own flags; the global freeze belongs to the platform."""
+        return (promotion_flag(self.slug), *self.techniques)
