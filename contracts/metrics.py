@@ -1,6 +1,7 @@
 """The only place where a metric of ours is named.
 
-Every metric carries `Story` and `Language`, so that no average hides one language.
+Every metric carries `Story` and `Language`, so that no average hides one language; what is not
+about requests has the language `all`. An alarm must name the dimensions exactly as listed here.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 NAMESPACE = "MangaAssist/ML"
 
 STORY, LANGUAGE, FEATURE, FLAG, REASON = "Story", "Language", "Feature", "Flag", "Reason"
+MONITOR, OUTCOME = "Monitor", "Outcome"
 LANGUAGE_ALL = "all"
 
 REQUESTS = "Requests"
@@ -23,3 +25,24 @@ DRIFT_IGNORED = "DriftTriggerIgnored"
 RETRAIN_OUTCOME = "RetrainOutcome"
 CANARY_ABORT = "CanaryAbort"
 TRAINING_USD = "TrainingUsd"
+
+# metric -> its dimensions, in order
+DIMENSIONS: dict[str, tuple[str, ...]] = {
+    INPUT_PSI: (STORY, LANGUAGE, MONITOR),
+    WINDOW_REQUESTS: (STORY, LANGUAGE, MONITOR),
+    CONCEPT_F1_DROP: (STORY, LANGUAGE),
+    CANARY_ABORT: (STORY, LANGUAGE),
+    FLAG_FALLBACK: (STORY, LANGUAGE, FLAG),
+    DRIFT_IGNORED: (STORY, LANGUAGE, REASON),
+    RETRAIN_OUTCOME: (STORY, LANGUAGE, OUTCOME),
+    TRAINING_USD: (STORY, LANGUAGE),
+}
+
+
+def dimensions(metric: str, **values: str) -> dict[str, str]:
+    """Name -> value of each dimension of `metric`; `Language` is `all` unless given."""
+    given = {LANGUAGE: LANGUAGE_ALL, **{name.capitalize(): value for name, value in values.items()}}
+    wanted = DIMENSIONS[metric]
+    if set(given) != set(wanted):
+        raise ValueError(f"metric {metric} has the dimensions {', '.join(wanted)}, got {', '.join(given)}")
+    return {name: given[name] for name in wanted}

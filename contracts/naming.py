@@ -99,13 +99,26 @@ def model_prefix(slug: str, digest: str) -> str:
     return f"models/{slug}/{digest[:16]}/"
 
 
+def no_champion_prefix(slug: str) -> str:
+    """Stands for the champion before the first promotion: a job's input prefix may not be empty."""
+    return f"models/{slug}/none/"
+
+
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.sig"
 EVALUATION_FILE = "evaluation.json"
+DRIFT_REFERENCE_FILE = "drift_reference.json"
+VERDICT_FILE = "verdict.json"
 
 
 def capture_prefix(slug: str) -> str:
+    """Firehose appends the UTC hour of arrival, `yyyy/MM/dd/HH/`; the drift monitor reads by it."""
     return f"capture/{slug}/"
+
+
+def feedback_prefix(slug: str) -> str:
+    """JSON lines {"request_id", "label"}: what the right intent turned out to be."""
+    return f"feedback/{slug}/"
 
 
 # --- named resources -----------------------------------------------------------

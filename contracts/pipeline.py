@@ -1,0 +1,41 @@
+"""Parameters of a story's SageMaker pipeline: the construct declares them, `run_plan` fills them.
+
+Hyperparameter `max-steps` is pipeline parameter `MaxSteps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from contracts import naming
+from contracts.story import StoryContract
+
+RUN_ID = "RunId"
+DATASET_URI = "DatasetUri"
+CHAMPION_URI = "ChampionUri"
+CHAMPION_VERSION = "ChampionVersion"
+OUTPUT_URI = "OutputUri"  # ends with "/"
+
+RUN_PARAMETERS: tuple[str, ...] = (RUN_ID, DATASET_URI, CHAMPION_URI, CHAMPION_VERSION, OUTPUT_URI)
+
+# Below OutputUri. The training job writes model/JOB/output/model/..., evaluation the two files.
+MODEL_FOLDER = "model/"
+EVALUATION_FOLDER = "evaluation/"
+
+
+def hyperparameter_parameter(name: str) -> str:
+    return naming.pascal(name)
+
+
+def parameters(story: StoryContract, run: Mapping[str, str], overrides: Mapping[str, str]) -> list[dict[str, str]]:
+    """All parameters as StartPipelineExecution takes them; ValueError names unknown overrides."""
+    values = {hyperparameter_parameter(k): v for k, v in story.hyperparameters.items()}
+    unknown = sorted(overrides.keys() - values.keys())
+    if unknown:
+        raise ValueError(f"unknown hyperparameters {', '.join(unknown)}: allowed are {', '.join(sorted(values))}")
+    missing = [name for name in RUN_PARAMETERS if name not in run]
+    if missing:
+        raise ValueError(f"pipeline parameters {', '.join(missing)} are missing")
+    values |= {name: str(value) for name, value in overrides.items()}
+    values |= {name: run[name] for name in RUN_PARAMETERS}
+    return [{"Name": name, "Value": value} for name, value in values.items()]

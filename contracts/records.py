@@ -1,0 +1,24 @@
+"""Keys and items of the control table and the audit table, named once.
+
+Control table: one LEASE, one POINTER and one SPEC item per story. Audit table: append-only, one
+record per event, so that the same event told twice is one record.
+"""
+
+from __future__ import annotations
+
+# Control table
+CONTROL_PARTITION_KEY, CONTROL_SORT_KEY = "story", "item"
+LEASE = "LEASE"  # holder, token (fencing, only ever grows), expires_at (epoch seconds)
+POINTER = "POINTER"  # what serves: version, model_uri, manifest_sha256, ..., previous
+SPEC = "SPEC"  # copy of the serving spec last read, for the time when SSM is down
+
+# Audit table
+AUDIT_PARTITION_KEY, AUDIT_SORT_KEY = "story", "id"  # id = run_id#what
+
+
+def audit_id(run_id: str, what: str) -> str:
+    return f"{run_id}#{what}"
+
+
+NO_CHAMPION = "none"  # the champion's version before the first promotion
+VARIANT = "champion"  # champion and candidate fleets share this one variant name
