@@ -70,8 +70,18 @@ LABEL_RECORDS = "label_records"
 ICEBERG_PREFIX = "iceberg/"
 
 
+def incoming_prefix(slug: str, batch_id: str) -> str:
+    """One folder per batch: an S3 prefix without its slash would also match `batch-10`."""
+    return f"incoming/{slug}/{batch_id}/"
+
+
 def incoming_labels(slug: str, batch_id: str) -> str:
-    return f"incoming/{slug}/{batch_id}.jsonl"
+    return f"{incoming_prefix(slug, batch_id)}labels.jsonl"
+
+
+def incoming_taxonomy(slug: str, batch_id: str) -> str:
+    """A label set of its own, beside the label file."""
+    return f"{incoming_prefix(slug, batch_id)}labels.taxonomy.json"
 
 
 def quarantine_prefix(slug: str, batch_id: str) -> str:
