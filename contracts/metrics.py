@@ -9,7 +9,6 @@ from __future__ import annotations
 NAMESPACE = "MangaAssist/ML"
 
 STORY, LANGUAGE, FEATURE, FLAG, REASON = "Story", "Language", "Feature", "Flag", "Reason"
-MONITOR = "Monitor"
 MONITOR, OUTCOME = "Monitor", "Outcome"
 LANGUAGE_ALL = "all"
 
