@@ -1,0 +1,5 @@
+"""`python -m cli` is `mangaassist`."""
+
+from cli.main import main
+
+main()

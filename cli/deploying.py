@@ -1,0 +1,36 @@
+"""`deploy`: the CDK CLI on AWS, the embedded deployer on an embedded AWS; the same templates in both."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from cli.errors import CliError
+from cli.target import Target
+from contracts import naming
+
+CDK = Path("node_modules/aws-cdk/bin/cdk")
+
+
+def deploy_to(target: Target, cdk_out: Path, *, tags: list[str]) -> None:
+    if not (cdk_out / "manifest.json").is_file():
+        raise CliError(f"{cdk_out} holds no synthesised templates; run `make synth` or name the folder with --cdk-out")
+    command = embedded_command(target, cdk_out) if target.embedded else cdk_command(target, cdk_out)
+    for tag in tags:
+        command += ["--tag" if target.embedded else "--tags", tag]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise CliError(f"deploy ended with exit code {code}; the lines above name the stack and the reason")
+
+
+def embedded_command(target: Target, cdk_out: Path) -> list[str]:
+    return [sys.executable, "-m", "local", "deploy", "--cdk-out", str(cdk_out),
+            "--endpoint-url", str(target.endpoint_url)]
+
+
+def cdk_command(target: Target, cdk_out: Path) -> list[str]:
+    if not CDK.is_file():
+        raise CliError("the CDK command line is not installed; run `make setup-dev` in the checkout")
+    pattern = naming.stack(target.deployment.name, "X").removesuffix("X") + "*"
+    return ["node", str(CDK), "deploy", "--app", str(cdk_out), pattern, f"*/{pattern}"]

@@ -1,0 +1,117 @@
+"""Start a state machine, watch it pass through its states, tell its outcome."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cli.target import Target
+from contracts import events, naming
+
+POLL_S = 0.5  # of the watcher only; the embedded AWS scales the machine's own waits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """One ended execution. `outcome` is the name of its end state (contracts.events.OUTCOMES)."""
+
+    arn: str
+    name: str
+    status: str
+    outcome: str
+    seconds: float
+    states: tuple[str, ...]
+    output: dict[str, Any]
+    error: str = ""
+
+
+def new_name(mode: str) -> str:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    return naming.execution_name(mode, f"{stamp}-{secrets.token_hex(3)}")
+
+
+def start_retrain(
+    target: Target, slug: str, *, mode: str = "retrain", trigger: str = "manual", reason: str = "",
+    hyperparameters: dict[str, str] | None = None, name: str | None = None,
+) -> str:
+    """ARN of the started execution. The same name and input again is the same execution."""
+    body: dict[str, Any] = {"mode": mode, "trigger": trigger, "reason": reason}
+    if hyperparameters:
+        body["hyperparameters"] = hyperparameters
+    return start(target, naming.retrain_state_machine(slug), body, name=name or new_name(mode))
+
+
+def start(target: Target, machine: str, body: dict[str, Any], *, name: str) -> str:
+    answer = target.client("stepfunctions").start_execution(
+        stateMachineArn=target.state_machine_arn(machine), name=name, input=json.dumps(body),
+    )
+    return str(answer["executionArn"])
+
+
+def states_entered(target: Target, arn: str) -> tuple[str, ...]:
+    """Names of the states an execution has entered, in order."""
+    pages = target.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
+    found = [
+        event["stateEnteredEventDetails"]["name"]
+        for page in pages for event in page["events"] if "stateEnteredEventDetails" in event
+    ]
+    return tuple(found)
+
+
+def watch(target: Target, arn: str, *, timeout_s: float) -> Iterator[tuple[str, str]]:
+    """(status, state) whenever a new state is entered, until the execution ends."""
+    sfn = target.client("stepfunctions")
+    seen = 0
+    deadline = time.monotonic() + timeout_s
+    while True:
+        status = sfn.describe_execution(executionArn=arn)["status"]
+        states = states_entered(target, arn)
+        for state in states[seen:]:
+            yield status, state
+        seen = len(states)
+        if status != "RUNNING":
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{arn.rsplit(':', 1)[-1]} still runs after {timeout_s:.0f} s in state "
+                               f"{states[-1] if states else '(none)'}")
+        time.sleep(POLL_S)
+
+
+def outcome(status: str, states: tuple[str, ...]) -> str:
+    """The name of the end state: every end of our machines has one of its own."""
+    if status != "SUCCEEDED":
+        return events.FAILED if status != "RUNNING" else status
+    return states[-1] if states else status
+
+
+def finished(target: Target, arn: str) -> Finished:
+    """What became of an ended execution."""
+    described = target.client("stepfunctions").describe_execution(executionArn=arn)
+    states = states_entered(target, arn)
+    seconds = (described.get("stopDate", datetime.now(UTC)) - described["startDate"]).total_seconds()
+    return Finished(
+        arn=arn, name=described["name"], status=described["status"], outcome=outcome(described["status"], states),
+        seconds=round(seconds, 2), states=states, output=json.loads(described.get("output") or "{}"),
+        error=": ".join(filter(None, (described.get("error"), described.get("cause")))),
+    )
+
+
+def wait(
+    target: Target, arn: str, *, timeout_s: float = 3600, on_state: Callable[[str], None] = lambda state: None,
+) -> Finished:
+    for _, state in watch(target, arn, timeout_s=timeout_s):
+        on_state(state)
+    return finished(target, arn)
+
+
+def recent(target: Target, slug: str, limit: int = 10) -> list[dict[str, Any]]:
+    """The last executions of a story's retrain machine, newest first."""
+    answer = target.client("stepfunctions").list_executions(
+        stateMachineArn=target.state_machine_arn(naming.retrain_state_machine(slug)), maxResults=limit,
+    )
+    return sorted(answer["executions"], key=lambda e: e["startDate"], reverse=True)[:limit]

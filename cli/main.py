@@ -1,0 +1,188 @@
+"""The command line. Each command says what it did; `mangaassist COMMAND --help` says what it takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+
+from cli import executions, flags, labels, show, status as status_of, traffic
+from cli.deploying import deploy_to
+from cli.errors import CliError, one_of
+from cli.report import print_report
+from cli.target import Target, explain, find_story
+from contracts import events, naming
+from contracts.kill_switches import GLOBAL_FREEZE
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Operate the MangaAssist ML platform.",
+                  epilog="The same words work on AWS and, with --endpoint-url, on the embedded AWS.")
+labels_app = typer.Typer(no_args_is_help=True, help="Label files.")
+drift_app = typer.Typer(no_args_is_help=True, help="Drift.")
+app.add_typer(labels_app, name="labels")
+app.add_typer(drift_app, name="drift")
+
+out = Console()
+err = Console(stderr=True)
+_target: Target | None = None
+
+Story = Annotated[str, typer.Argument(help="story slug, for example intent-classifier")]
+Reason = Annotated[str, typer.Option("--reason", help="what happened; goes into the audit trail")]
+
+
+@app.callback()
+def choose_target(
+    deployment: Annotated[str, typer.Option("--deployment", "-d", help="jp, us or eu, or its region")] = "jp",
+    endpoint_url: Annotated[str | None, typer.Option("--endpoint-url", envvar="AWS_ENDPOINT_URL",
+                                                     help="an embedded AWS; without it, AWS itself")] = None,
+) -> None:
+    global _target
+    _target = Target.of(deployment, endpoint_url)
+
+
+def target() -> Target:
+    assert _target is not None, "the callback runs before every command"
+    return _target
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def local(context: typer.Context) -> None:
+    """Run the embedded AWS: `local up --cdk-out DIR`, `local down --data-dir DIR` (see `local --help`)."""
+    raise typer.Exit(subprocess.run([sys.executable, "-m", "local", *context.args], check=False).returncode)
+
+
+@app.command()
+def deploy(
+    cdk_out: Annotated[Path, typer.Option("--cdk-out", help="synthesised templates")] = Path("cdk.out"),
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="K=V on every stack")] = None,
+) -> None:
+    """Deploy the chosen deployment's stacks from synthesised templates."""
+    deploy_to(target(), cdk_out, tags=tag or [])
+
+
+@labels_app.command("ingest")
+def labels_ingest(file: Path, story: Annotated[str, typer.Option("--story")]) -> None:
+    """Check a label file and take it into label_records. Stops when more than 1 % of its rows are bad."""
+    find_story(story)
+    with show.row_progress(out, file) as on_row:
+        validation = labels.check(file, on_row=on_row)
+    show.problems(out, validation)
+    labels.refuse_when_too_bad(validation)
+    done = labels.ingest(target(), file, story=story, validation=validation, on_state=show.state_printer(out))
+    show.ingested(out, done)
+    if done.execution.outcome != labels.INGESTED:
+        raise CliError(f"ingest ended as {done.execution.outcome}: {done.execution.error or done.execution.output}")
+
+
+@app.command()
+def retrain(
+    story: Story,
+    wait: Annotated[bool, typer.Option("--wait", help="show the states as they pass")] = False,
+    hyperparameter: Annotated[list[str] | None, typer.Option("--hyperparameter", "-p", help="K=V")] = None,
+    reason: Reason = "started by hand",
+    run_id: Annotated[str | None, typer.Option("--run-id", help="the same id again is the same run")] = None,
+) -> None:
+    """Start a retrain."""
+    find_story(story)
+    arn = executions.start_retrain(target(), story, reason=reason, hyperparameters=key_values(hyperparameter or []),
+                                   name=run_id)
+    out.print(f"started {arn}")
+    if wait:
+        finish(arn)
+
+
+@app.command()
+def status(story: Annotated[str | None, typer.Argument(help="all built stories when absent")] = None) -> None:
+    """Pointer, endpoint, flags, lease and last executions."""
+    from contracts.stories import CONTRACTS
+
+    for slug in [find_story(story).slug] if story else list(CONTRACTS):
+        show.story_status(out, status_of.story_status(target(), slug))
+
+
+@app.command()
+def invoke(
+    story: Story, text: str,
+    cohort: Annotated[str | None, typer.Option(help="new, returning or power_user")] = None,
+    daypart: Annotated[str | None, typer.Option(help="peak or off_peak")] = None,
+) -> None:
+    """Ask the endpoint one question."""
+    find_story(story)
+    out.print_json(data=traffic.ask(target(), story, text, cohort=cohort, daypart=daypart))
+
+
+@app.command()
+def freeze(state: Annotated[str, typer.Argument(help="on or off")], reason: Reason) -> None:
+    """Pin every model to its last known good version, or lift that (SEV-1/2)."""
+    show.flag_change(out, flags.write(target(), GLOBAL_FREEZE.name, on_or_off(state), story=flags.PLATFORM, reason=reason))
+
+
+@app.command()
+def promotion(state: Annotated[str, typer.Argument(help="on or off")], story: Story, reason: Reason) -> None:
+    """Allow or forbid promotion of one model; what serves goes on serving."""
+    slug = find_story(story).slug
+    show.flag_change(out, flags.write(target(), naming.promotion_flag(slug), on_or_off(state), story=slug, reason=reason))
+
+
+@app.command()
+def rollback(story: Story, reason: Reason = "rolled back by hand") -> None:
+    """Return serving to the previous version; allowed while frozen."""
+    find_story(story)
+    if not (status_of.pointer(target(), story) or {}).get("previous"):
+        raise CliError(f"{story} has no previous version to go back to; `mangaassist status {story}` shows what serves")
+    finish(executions.start_retrain(target(), story, mode="rollback", reason=reason))
+
+
+@drift_app.command("replay")
+def drift_replay(
+    story: Story, file: Path,
+    requests: Annotated[int, typer.Option(min=1, help="how many; the file is repeated when it is shorter")] = 300,
+) -> None:
+    """Send the texts of a label file through the endpoint, as if customers had written them."""
+    find_story(story)
+    rows = labels.check(file).rows
+    with show.request_progress(out, requests) as tick:
+        answered = traffic.replay(target(), story, rows, requests=requests, tick=tick)
+    show.answered(out, answered)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument()] = Path("build/demo")) -> None:
+    """Print the last demo's report and where its page is."""
+    print_report(out, folder)
+
+
+def finish(arn: str) -> None:
+    """Wait, show the states, and fail when the execution did. A skip or a rejection is no failure."""
+    done = executions.wait(target(), arn, on_state=show.state_printer(out))
+    show.finished(out, done)
+    if done.outcome == events.FAILED:
+        raise CliError(f"{done.name} failed: {done.error or done.status}")
+
+
+def on_or_off(word: str) -> bool:
+    if word not in ("on", "off"):
+        raise one_of("state", word, ("on", "off"))
+    return word == "on"
+
+
+def key_values(pairs: list[str]) -> dict[str, str]:
+    bad = [pair for pair in pairs if "=" not in pair]
+    if bad:
+        raise CliError(f"{bad[0]!r} must be KEY=VALUE, for example -p Epochs=1")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def main() -> None:
+    try:
+        app()
+    except (CliError, TimeoutError) as error:
+        err.print(f"[red]mangaassist:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except (ClientError, BotoCoreError) as error:
+        err.print(f"[red]mangaassist:[/red] {explain(error, _target)}", highlight=False, soft_wrap=True)
+        sys.exit(1)

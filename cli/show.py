@@ -1,0 +1,110 @@
+"""How results look on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cli.executions import Finished
+from cli.flags import FlagChange
+from cli.labels import INGESTED, Ingest
+from cli.status import StoryStatus
+from cli.traffic import Answered
+from contracts import events
+from contracts.datasets import Validation
+
+SHOWN_PROBLEMS = 20
+GOOD = {events.PROMOTED, events.ROLLED_BACK, events.RECONCILED, INGESTED}
+
+
+def colour(outcome: str) -> str:
+    if outcome in GOOD:
+        return f"[green]{outcome}[/green]"
+    return f"[red]{outcome}[/red]" if outcome == events.FAILED else f"[yellow]{outcome}[/yellow]"
+
+
+def problems(out: Console, validation: Validation) -> None:
+    """Bad rows with their values: a terminal may show customer text, a log may not."""
+    if not validation.problems:
+        return
+    table = Table(title=f"{validation.file}: {len(validation.problems)} bad of {validation.total} rows")
+    for column in ("row", "field", "reason", "value", "allowed"):
+        table.add_column(column, overflow="fold")
+    for p in validation.problems[:SHOWN_PROBLEMS]:
+        table.add_row(str(p.row), p.field, p.reason, escape(p.value), escape(p.allowed))
+    out.print(table)
+    if len(validation.problems) > SHOWN_PROBLEMS:
+        out.print(f"... and {len(validation.problems) - SHOWN_PROBLEMS} more: {validation.reasons()}")
+
+
+def ingested(out: Console, done: Ingest) -> None:
+    out.print(f"batch {done.batch_id}: {len(done.validation.rows)} rows of taxonomy {done.validation.taxonomy.name}, "
+              f"ingest {colour(done.execution.outcome)}")
+
+
+def finished(out: Console, done: Finished) -> None:
+    out.print(f"{done.name}: {colour(done.outcome)} after {done.seconds:.1f} s"
+              + (f" - {escape(done.error)}" if done.error else ""))
+
+
+def flag_change(out: Console, change: FlagChange) -> None:
+    if change.changed:
+        out.print(f"{change.flag}: {change.before} -> [bold]{change.after}[/bold], audit record {change.audit_id}")
+    else:
+        out.print(f"{change.flag} is {change.after} already; nothing changed")
+
+
+def story_status(out: Console, found: StoryStatus) -> None:
+    pointer, lease = found.pointer or {}, found.lease or {}
+    facts = Table(title=found.slug, show_header=False, title_justify="left")
+    facts.add_row("serving", f"version {pointer['version']}, promoted {pointer.get('promoted_at', '?')} by run "
+                             f"{pointer.get('run_id', '?')}" if pointer else "never promoted")
+    facts.add_row("previous", str((pointer.get("previous") or {}).get("version", "none")))
+    facts.add_row("endpoint", f"{found.endpoint.status} {found.endpoint.config}".strip())
+    facts.add_row("lease", str(lease.get("holder", "free")).rsplit(":", 1)[-1] if lease.get("holder") else "free")
+    for flag, value in sorted(found.flags.items()):
+        facts.add_row(flag, value)
+    out.print(facts)
+    table = Table("run", "outcome", "seconds", "last state")
+    for run in found.executions:
+        state = colour(run.outcome) if run.status != "RUNNING" else "running"
+        table.add_row(run.name, state, f"{run.seconds:.1f}", run.states[-1] if run.states else "")
+    out.print(table)
+
+
+def answered(out: Console, result: Answered) -> None:
+    languages = ", ".join(f"{name} {n}" for name, n in sorted(result.languages.items()))
+    out.print(f"{result.requests} requests ({languages}), {result.failed} failed; "
+              f"p50 {result.percentile(50):.1f} ms, p95 {result.percentile(95):.1f} ms, p99 {result.percentile(99):.1f} ms")
+
+
+def state_printer(out: Console) -> Callable[[str], None]:
+    started = time.monotonic()
+    return lambda state: out.print(f"  {time.monotonic() - started:6.1f} s  {state}", highlight=False)
+
+
+def _bar(out: Console) -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                    console=out, transient=True)
+
+
+@contextmanager
+def row_progress(out: Console, path: Path) -> Iterator[Callable[[int], None]]:
+    total = sum(1 for _ in path.open("rb")) if path.is_file() else None
+    with _bar(out) as bar:
+        task = bar.add_task(f"checking {path.name}", total=total)
+        yield lambda row: bar.update(task, completed=row)
+
+
+@contextmanager
+def request_progress(out: Console, requests: int) -> Iterator[Callable[[], None]]:
+    with _bar(out) as bar:
+        task = bar.add_task("requests", total=requests)
+        yield lambda: bar.advance(task)

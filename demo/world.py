@@ -1,0 +1,120 @@
+"""The world a demo runs in: synthesised templates and an embedded AWS, both in a folder that is thrown away.
+
+`local` is a product of its own, so it is driven by its command line and its endpoint only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.deployments import Deployment
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 60
+SHOWN_LINES = 25
+
+
+class WorldError(RuntimeError):
+    """Something around the scenes broke: synthesis, the embedded AWS, a deploy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    folder: Path
+    deployment: Deployment
+    endpoint_url: str
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / "aws"
+
+    def deploy(self, assembly: Path, *, tags: Mapping[str, str] | None = None) -> str:
+        """Deploy a synthesised assembly; returns what the deployer printed."""
+        command = ["deploy", "--cdk-out", str(assembly), "--endpoint-url", self.endpoint_url]
+        for name, value in (tags or {}).items():
+            command += ["--tag", f"{name}={value}"]
+        return _local(command, "deploy")
+
+    @contextmanager
+    def fault(self, **fault: Any) -> Iterator[None]:
+        """Inject a fault into AWS calls while the block runs (service, operation, kind, times, role)."""
+        _control(self.endpoint_url, "POST", "/_local/faults", fault)
+        try:
+            yield
+        finally:
+            _control(self.endpoint_url, "DELETE", "/_local/faults")
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Every AWS call so far: service, operation, resource, role, status."""
+        lines = _control(self.endpoint_url, "GET", "/_local/calls").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+
+    def stop(self) -> None:
+        _local(["down", "--data-dir", str(self.data_dir)], "stop of the embedded AWS")
+
+
+@contextmanager
+def embedded_aws(folder: Path, *, deployment: Deployment, clock_factor: float) -> Iterator[World]:
+    """A running, empty embedded AWS; stopped on the way out, also after Ctrl-C."""
+    port = _free_port()
+    world = World(folder=folder, deployment=deployment, endpoint_url=f"http://localhost:{port}")
+    try:
+        _local(["up", "--detach", "--port", str(port), "--data-dir", str(world.data_dir), "--region",
+                deployment.region, "--clock-factor", f"{clock_factor:g}"], "start of the embedded AWS")
+        yield world
+    finally:
+        world.stop()
+
+
+def synthesise(out: Path, *, deployment: Deployment, context: Mapping[str, Any] | None = None) -> Path:
+    """Synthesise one deployment as `cdk synth` would; returns the assembly's folder."""
+    settings = json.loads((ROOT / "cdk.json").read_text("utf-8")).get("context", {})
+    settings |= {"deployment": deployment.name, **(context or {})}
+    env = os.environ | {"CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(settings)}
+    _run([sys.executable, "app.py"], "synthesis", env)
+    return out / f"assembly-{deployment.name}"
+
+
+def sweep(parent: Path, prefix: str) -> None:
+    """Stop and remove what a killed demo left: a killed process can't clean up after itself."""
+    for folder in parent.glob(f"{prefix}*"):
+        if (folder / "aws").exists():
+            _local(["down", "--data-dir", str(folder / "aws")], "stop of a stale embedded AWS")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _local(arguments: list[str], what: str) -> str:
+    return _run([sys.executable, "-m", "local", *arguments], what, dict(os.environ))
+
+
+def _run(command: list[str], what: str, env: Mapping[str, str]) -> str:
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-SHOWN_LINES:])
+        raise WorldError(f"{what} ended with exit code {done.returncode}:\n{tail}")
+    return done.stdout
+
+
+def _control(endpoint_url: str, method: str, path: str, body: dict[str, Any] | None = None) -> str:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(endpoint_url + path, data=data, method=method,
+                                     headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return bytes(answer.read()).decode()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
