@@ -1,0 +1,61 @@
+"""Text -> token ids with the `tokenizers` library alone: importing transformers costs a second and serving needs none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+TOKENIZER_FILE = "tokenizer.json"
+# Lengths are rounded up to this, so that a server meets few shapes and can warm each of them up.
+LENGTH_STEP = 8
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    ids: list[int]
+    unknown_share: float  # of the text's own tokens
+
+
+class TextTokenizer:
+    """Truncating tokeniser of one model folder; safe to share between threads."""
+
+    def __init__(self, path: Path, *, max_tokens: int) -> None:
+        if not path.exists():
+            raise ValueError(f"{path} is missing: the encoder folder needs a fast tokenizer ({TOKENIZER_FILE})")
+        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+        self.max_tokens = max_tokens
+        self.pad_id = next((i for name in ("<pad>", "[PAD]") if (i := self._tokenizer.token_to_id(name)) is not None), 0)
+        self._unknown = {i for name in ("<unk>", "[UNK]") if (i := self._tokenizer.token_to_id(name)) is not None}
+
+    def encode(self, text: str) -> Encoded:
+        return self._encoded(self._tokenizer.encode(text))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Encoded]:
+        return [self._encoded(e) for e in self._tokenizer.encode_batch(list(texts))]
+
+    def _encoded(self, encoding: object) -> Encoded:
+        ids: list[int] = encoding.ids  # type: ignore[attr-defined]
+        special = sum(encoding.special_tokens_mask)  # type: ignore[attr-defined]
+        unknown = sum(1 for i in ids if i in self._unknown)
+        return Encoded(ids=ids, unknown_share=unknown / max(1, len(ids) - special))
+
+
+def padded(batch: Sequence[Sequence[int]], *, pad_id: int) -> tuple[Ids, Ids]:
+    """(input_ids, attention_mask), both (batch, length), length a multiple of `LENGTH_STEP`."""
+    longest = max(len(ids) for ids in batch)
+    length = -(-longest // LENGTH_STEP) * LENGTH_STEP
+    ids = np.full((len(batch), length), pad_id, dtype=np.int64)
+    mask = np.zeros((len(batch), length), dtype=np.int64)
+    for row, tokens in enumerate(batch):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return ids, mask

@@ -1,0 +1,1 @@
+"""US-MLE-01: prepare, train, evaluate, inference."""

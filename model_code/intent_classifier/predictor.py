@@ -1,0 +1,91 @@
+"""A serving folder in memory: text -> intent, confidence and the features that drift is measured on.
+
+OpenVINO and `tokenizers` only. The same object answers requests and golden rows, so what was
+evaluated is what serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from contracts.language import detect_language, japanese_share
+from model_code.common.calibration import softmax
+from model_code.common.pii import redact
+from model_code.common.tokens import LENGTH_STEP, TOKENIZER_FILE, Encoded, TextTokenizer, padded
+from model_code.intent_classifier.prefilter import PreFilter
+from model_code.intent_classifier.serving_config import IR_FILE, ServingConfig
+
+WARM_TOKENS = 32  # request shapes up to here are compiled before the first request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    intent: str
+    confidence: float
+    source: str  # model or rules
+    language: str
+    features: dict[str, float]
+
+
+class Predictor:
+    """One compiled model. Not for two threads at once: an inference request holds one set of tensors."""
+
+    def __init__(self, folder: Path, *, threads: int = 1, prefilter: bool = True) -> None:
+        self.config = ServingConfig.read(folder)
+        self._tokenizer = TextTokenizer(folder / TOKENIZER_FILE, max_tokens=self.config.max_tokens)
+        self._rules = PreFilter(self.config.rules if prefilter else ())
+        settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        compiled = ov.Core().compile_model(folder / IR_FILE, "CPU", settings)
+        self._request = compiled.create_infer_request()
+
+    def warm_up(self) -> None:
+        """Meet every request shape once: the first of a shape costs ten times the next."""
+        for length in range(LENGTH_STEP, WARM_TOKENS + 1, LENGTH_STEP):
+            self._logits([[self._tokenizer.pad_id] * length])
+
+    def _logits(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        ids, mask = padded(batch, pad_id=self._tokenizer.pad_id)
+        result = self._request.infer({"input_ids": ids, "attention_mask": mask})
+        return np.array(result[0], dtype=np.float32)
+
+    def predict(self, text: str) -> Prediction:
+        clean = redact(text)
+        encoded = self._tokenizer.encode(clean)
+        rule = self._rules.match(clean)
+        if rule is not None:
+            return self._answer(text, encoded, rule.intent, rule.confidence, "rules")
+        scores = softmax(self._logits([encoded.ids])[0], temperature=self.config.temperature)
+        best = int(scores.argmax())
+        return self._answer(text, encoded, self.config.labels[best], float(scores[best]), "model")
+
+    def predict_many(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Prediction]:
+        """As `predict` for each text, in batches of similar length."""
+        clean = [redact(text) for text in texts]
+        encoded = self._tokenizer.encode_batch(clean)
+        order = sorted(range(len(texts)), key=lambda i: len(encoded[i].ids))
+        scores = np.zeros((len(texts), len(self.config.labels)))
+        for start in range(0, len(order), batch_size):
+            places = order[start : start + batch_size]
+            logits = self._logits([encoded[i].ids for i in places])
+            scores[places] = softmax(logits, temperature=self.config.temperature)
+        found = []
+        for i, text in enumerate(texts):
+            rule = self._rules.match(clean[i])
+            best = int(scores[i].argmax())
+            answer = (rule.intent, rule.confidence, "rules") if rule else \
+                (self.config.labels[best], float(scores[i][best]), "model")
+            found.append(self._answer(text, encoded[i], *answer))
+        return found
+
+    def _answer(self, text: str, encoded: Encoded, intent: str, confidence: float, source: str) -> Prediction:
+        return Prediction(
+            intent=intent, confidence=confidence, source=source, language=detect_language(text),
+            features={"chars": len(text), "tokens": len(encoded.ids), "unknown_share": encoded.unknown_share,
+                      "japanese_share": japanese_share(text)},
+        )

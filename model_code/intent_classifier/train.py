@@ -1,0 +1,175 @@
+"""Training job: prepared rows + any Hugging Face encoder folder -> a model folder.
+
+    python -m model_code.intent_classifier.train [--epochs 8] [--max-steps 0] ...   (train_config.py: one flag a field)
+
+Channels `train` (prepare's output) and `pretrained`; hyperparameters from SageMaker, arguments win.
+Under `torchrun` every process trains its share and the first one exports. SM_MODEL_DIR gets
+`pytorch/` (Hugging Face folder, float16), `serving/` (OpenVINO IR, tokenizer.json, config.json) and
+`training.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from contracts.datasets import is_golden
+from model_code.common.calibration import fit_temperature
+from model_code.common.hashing import code_sha256, combined_sha256, folder_files
+from model_code.common.log import log_event
+from model_code.common.sagemaker_job import TrainingJob, parse_config
+from model_code.common.tokens import TOKENIZER_FILE, TextTokenizer
+from model_code.intent_classifier.classifier import IntentClassifier, load_head, new_classifier, save_classifier
+from model_code.intent_classifier.head_start import balanced_places, discriminant
+from model_code.intent_classifier.prefilter import measured_rules
+from model_code.intent_classifier.rows import TRAIN_FILE, Example, Meta, read_meta, read_rows
+from model_code.intent_classifier.serving_config import ServingConfig
+from model_code.intent_classifier.train_config import TrainConfig
+from model_code.intent_classifier.training_loop import (
+    Checkpoints,
+    Distributed,
+    Encoded,
+    fit,
+    logits_of,
+    sync,
+    vectors_of,
+)
+
+TRAINING_FILE = "training.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    model: IntentClassifier
+    temperature: float
+    steps: int
+
+
+def start_distributed() -> Distributed:
+    """Join the processes that torchrun started; nccl where there are GPUs, gloo elsewhere."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    gpu = torch.cuda.is_available()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", local) if gpu else torch.device("cpu")
+    if world == 1:
+        return Distributed(device=device)
+    if gpu:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if gpu else "gloo")
+    return Distributed(rank=dist.get_rank(), world=world, device=device)
+
+
+def encode(tokenizer: TextTokenizer, rows: Sequence[Example], labels: Sequence[str]) -> Encoded:
+    number = {label: i for i, label in enumerate(labels)}
+    return Encoded(ids=[e.ids for e in tokenizer.encode_batch([row.text for row in rows])],
+                   labels=[number[row.label] for row in rows], pad_id=tokenizer.pad_id)
+
+
+def hold_out(rows: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
+    """(rows to train on, rows for the temperature), by a hash of the group that the golden split does not use."""
+    def held(row: Example) -> bool:
+        return is_golden({"id": "", "group_id": f"holdout:{row.group_id or row.id}"}, share)
+    train = [row for row in rows if not held(row)]
+    return (train, [row for row in rows if held(row)]) if train else (list(rows), [])
+
+
+def set_head(model: IntentClassifier, data: Encoded, config: TrainConfig, where: Distributed) -> None:
+    """Start the head from the frozen vectors of at most `head_rows` rows."""
+    places = balanced_places(data.labels, config.head_rows)
+    part = Encoded(ids=[data.ids[i] for i in places], labels=[data.labels[i] for i in places], pad_id=data.pad_id)
+    vectors = vectors_of(model.eval(), part, config, where.device)
+    weight, bias = discriminant(vectors, part.labels, classes=model.head.out_features)
+    with torch.no_grad():
+        model.head.weight.copy_(torch.from_numpy(weight))
+        model.head.bias.copy_(torch.from_numpy(bias))
+
+
+def train_classifier(
+    rows: Sequence[Example], labels: Sequence[str], config: TrainConfig, *, pretrained: Path,
+    tokenizer: TextTokenizer, checkpoint_dir: Path, where: Distributed = Distributed(),
+) -> Trained:
+    """Fine-tune on all rows but the held-out ones, fit the temperature on those."""
+    torch.manual_seed(config.seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    used, held = hold_out(rows, config.holdout_share)
+    data = encode(tokenizer, used, labels)
+    model = new_classifier(pretrained, labels=len(labels)).to(where.device)
+    model.dropout.p = config.dropout
+    if not load_head(model, pretrained, labels=tuple(labels)) and config.head_rows:
+        set_head(model, data, config, where)
+    fingerprint = hashlib.sha256(json.dumps([asdict(config), list(data.labels), list(labels)]).encode()).hexdigest()
+    checkpoints = Checkpoints(folder=checkpoint_dir, fingerprint=fingerprint)
+
+    def report(step: int, loss: float) -> None:
+        if where.main and (step % 10 == 0 or step == 1):
+            log_event("step", step=step, loss=round(loss, 4))
+
+    steps = fit(model, data, config, where=where, checkpoints=checkpoints, on_step=report)
+    temperature = 1.0
+    if held:
+        part = encode(tokenizer, held, labels)
+        temperature = fit_temperature(logits_of(model, part, config, where.device), np.asarray(part.labels))
+    if where.main:
+        checkpoints.clear()
+    return Trained(model=model.to("cpu"), temperature=temperature, steps=steps)
+
+
+def write_model(
+    trained: Trained, rows: Sequence[Example], meta: Meta, config: TrainConfig, *, pretrained: Path, model_dir: Path,
+    tokenizer: TextTokenizer,
+) -> None:
+    from model_code.intent_classifier.export import export  # OpenVINO: only the exporting process needs it
+
+    labels = meta.taxonomy.labels
+    save_classifier(trained.model, model_dir / "pytorch", pretrained=pretrained, labels=labels)
+    part = [rows[i] for i in balanced_places([labels.index(r.label) for r in rows], config.calibration_rows)]
+    calibration = [e.ids for e in tokenizer.encode_batch([r.text for r in part])] if config.calibration_rows else []
+    serving = model_dir / "serving"
+    export(trained.model, serving, calibration=calibration, pad_id=tokenizer.pad_id)
+    (serving / TOKENIZER_FILE).write_bytes((pretrained / TOKENIZER_FILE).read_bytes())
+    ServingConfig(
+        story=meta.story, taxonomy=meta.taxonomy.name, labels=labels, max_tokens=config.max_tokens,
+        temperature=trained.temperature, rules=tuple(measured_rules(meta.taxonomy.name, rows)),
+    ).write(serving)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    started = time.monotonic()
+    job = TrainingJob.read()
+    config = parse_config(TrainConfig, job.hyperparameters, sys.argv[1:] if argv is None else argv)
+    where = start_distributed()
+    prepared, pretrained = job.channel("train"), job.channel("pretrained")
+    meta, rows = read_meta(prepared), read_rows(prepared / TRAIN_FILE)
+    tokenizer = TextTokenizer(pretrained / TOKENIZER_FILE, max_tokens=config.max_tokens)
+    log_event("training", rows=len(rows), labels=len(meta.taxonomy.labels), **asdict(config))
+    trained = train_classifier(rows, meta.taxonomy.labels, config, pretrained=pretrained, tokenizer=tokenizer,
+                               checkpoint_dir=job.checkpoint_dir, where=where)
+    fitted = time.monotonic()
+    if where.main:
+        write_model(trained, rows, meta, config, pretrained=pretrained, model_dir=job.model_dir, tokenizer=tokenizer)
+        seconds = time.monotonic() - started
+        record = {
+            "story": meta.story, "seed": config.seed, "hyperparameters": asdict(config), "rows": len(rows),
+            "steps": trained.steps, "temperature": trained.temperature, "seconds": seconds,
+            "fit_seconds": fitted - started, "processes": where.world, "code_sha256": code_sha256(),
+            "base_model_sha256": combined_sha256(folder_files(pretrained)), "freeze_id": meta.freeze.get("freeze_id"),
+        }
+        (job.model_dir / TRAINING_FILE).write_text(json.dumps(record, indent=1), "utf-8")
+        log_event("trained", steps=trained.steps, seconds=round(seconds, 2))
+    sync(where)
+    if where.world > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
