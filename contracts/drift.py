@@ -44,7 +44,7 @@ class Reference:
                 "categories": list(self.categories)}
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Sequence]) -> Reference:  # type: ignore[type-arg]
+    def from_dict(cls, raw: Mapping[str, Sequence]) -> Reference:
         return cls(feature=str(raw["feature"]), counts=tuple(raw["counts"]), edges=tuple(raw.get("edges", ())),
                    categories=tuple(raw.get("categories", ())))
 

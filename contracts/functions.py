@@ -133,7 +133,7 @@ RELEASE_PLAN = FunctionContract(
     # reads models/SLUG/; GetParameter on the serving spec, GetParameters on the technique flags;
     # DeleteEndpoint because nothing else may be done with a Failed endpoint
     name="release_plan", environment=ReleasePlanEnv, timeout_s=60,
-    actions=("dynamodb:GetItem", "dynamodb:PutItem", "s3:GetObject", *_KMS_DATA, "kms:Verify", "kms:GetPublicKey",
+    actions=("dynamodb:GetItem", "dynamodb:PutItem", *_READ_OBJECTS, *_KMS_DATA, "kms:Verify", "kms:GetPublicKey",
              "ssm:GetParameter", "ssm:GetParameters", "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint",
              "sagemaker:DescribeModelPackage", "cloudwatch:PutMetricData"),
 )

@@ -99,6 +99,14 @@ def pretrained_prefix(encoder: str) -> str:
     return f"pretrained/{encoder}/"
 
 
+def all_runs_prefix(slug: str) -> str:
+    return f"runs/{slug}/"
+
+
+def all_models_prefix(slug: str) -> str:
+    return f"models/{slug}/"
+
+
 def run_prefix(slug: str, run_id: str) -> str:
     """Everything one retrain run writes before it is judged."""
     return f"runs/{slug}/{run_id}/"

@@ -1,0 +1,39 @@
+"""One writer per model: a lease with a fencing token.
+
+The token grows with every new holder and is never reset, so a holder that was pre-empted or that
+outlived its lease is recognised by its old token when it tries to write the pointer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    holder: str  # empty when nobody holds it
+    token: int
+
+
+class LeaseStore(Protocol):
+    """Each call is one conditional write; it answers None (or False) when its condition did not hold."""
+
+    def renew(self, holder: str, *, expires_at: int) -> Lease | None:
+        """Extend the lease that `holder` holds, expired or not."""
+
+    def acquire(self, holder: str, *, now: int, expires_at: int, preempt: bool) -> Lease | None:
+        """Take the lease when it is free or expired, or in any case with `preempt`; the token grows."""
+
+    def release(self, holder: str) -> bool:
+        """Free the lease when `holder` holds it or was the last to hold it."""
+
+    def read(self) -> Lease: ...
+
+
+def take(store: LeaseStore, *, holder: str, now: int, ttl_s: int, preempt: bool) -> tuple[bool, Lease]:
+    """(ours?, the lease as it is). The same holder asking again gets its old token: an answer may have been lost."""
+    expires_at = now + ttl_s
+    held = store.renew(holder, expires_at=expires_at) \
+        or store.acquire(holder, now=now, expires_at=expires_at, preempt=preempt)
+    return (True, held) if held else (False, store.read())

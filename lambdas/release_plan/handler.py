@@ -1,0 +1,81 @@
+"""{"story", "version": "N"|"current"|"previous"} -> {"action": none|create|update, requests ...}.
+
+EndpointBusy (retry) after a canary was told to abort, a failed endpoint was deleted, or while the
+endpoint moves by itself. The signature is verified before anything is planned.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from contracts import metrics, naming, stories
+from contracts.functions import ReleasePlanEnv
+from contracts.kill_switches import parse_flag
+from contracts.story import StoryContract
+from lambdas.release_plan import logic
+from lambdas.release_plan.logic import Action, ServedModel
+from lambdas.shared import endpoints
+from lambdas.shared.aws import client, environment
+from lambdas.shared.errors import EndpointBusy, VersionRejected
+from lambdas.shared.flags import read_flags
+from lambdas.shared.objects import S3Uri
+from lambdas.shared.observability import count, instrumented, logger, put_metric
+from lambdas.shared.pointer import read_pointer
+from lambdas.shared.serving_spec import read_spec
+from lambdas.shared.signatures import verify_published
+
+
+@instrumented("release_plan")
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    env, story = environment(ReleasePlanEnv), stories.story(event["story"])
+    model = _model(str(event["version"]), story.slug, env)
+    verify_published(client("s3"), client("kms"), key=env.SIGNING_KEY_ARN, model_uri=S3Uri.parse(model.model_uri),
+                     manifest_sha256=model.manifest_sha256, story=story.slug)
+    spec = logic.with_techniques(read_spec(client("dynamodb"), env.CONTROL_TABLE, story.slug), story.slug,
+                                 _techniques(story))
+    endpoint, name = naming.endpoint(story.slug), naming.sagemaker_model(story.slug, model.version, spec.digest())
+    action = logic.choose_action(endpoints.describe(client("sagemaker"), endpoint), name)
+    if action not in (Action.NONE, Action.CREATE, Action.UPDATE):
+        _clear_the_way(action, endpoint, story.slug)
+        raise EndpointBusy(f"{endpoint} must come to rest before it can move to {name} ({action}); plan again")
+    key = client("kms").get_public_key(KeyId=env.SIGNING_KEY_ARN)["PublicKey"]
+    return {
+        "action": str(action), "version": model.version,
+        "endpoint_name": endpoint, "model_name": name, "endpoint_config_name": name,
+        "model": logic.model_request(spec, model, name=name, public_key=base64.b64encode(key).decode()),
+        "endpoint_config": logic.endpoint_config_request(spec, name=name),
+        "deployment_config": logic.deployment_config(spec),
+    }
+
+
+def _model(version: str, story: str, env: ReleasePlanEnv) -> ServedModel:
+    """By the pointer for current and previous, so that going back needs no registry."""
+    if version in ("current", "previous"):
+        return logic.from_pointer(read_pointer(client("dynamodb"), env.CONTROL_TABLE, story), version, story)
+    arn = env.MODEL_PACKAGE_GROUP_ARN.replace(":model-package-group/", ":model-package/") + f"/{version}"
+    package = client("sagemaker").describe_model_package(ModelPackageName=arn)
+    if package["ModelApprovalStatus"] == "Rejected":
+        raise VersionRejected(f"version {version} of {story} is rejected in the registry; release another one")
+    source = package["InferenceSpecification"]["Containers"][0]["ModelDataSource"]["S3DataSource"]
+    return ServedModel(version=version, model_uri=source["S3Uri"],
+                       manifest_sha256=package["CustomerMetadataProperties"]["manifest_sha256"])
+
+
+def _techniques(story: StoryContract) -> dict[str, bool]:
+    readings = read_flags(story.techniques) if story.techniques else {}
+    values: dict[str, bool] = {}
+    for flag in story.techniques:
+        read = parse_flag(readings[flag.name])
+        if read is None:
+            count(metrics.FLAG_FALLBACK, story=story.slug, flag=flag.name)
+        values[flag.name] = flag.safe if read is None else read
+    return values
+
+
+def _clear_the_way(action: Action, endpoint: str, story: str) -> None:
+    if action is Action.ABORT_CANARY:
+        put_metric(client("cloudwatch"), [(metrics.CANARY_ABORT, 1, {"story": story})])
+    elif action is Action.DELETE_FAILED:
+        client("sagemaker").delete_endpoint(EndpointName=endpoint)
+    logger.warning("endpoint is not at rest", action=str(action))

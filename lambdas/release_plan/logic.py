@@ -1,0 +1,125 @@
+"""Serving spec + model -> the requests that make it serve, and what to do with the endpoint as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from contracts import naming
+from contracts.instances import takes_volume_key
+from contracts.records import VARIANT
+from contracts.serving import ServingSpec
+from lambdas.shared import endpoints
+from lambdas.shared.endpoints import EndpointState
+from lambdas.shared.errors import NeverPromoted
+
+PROVISIONING_S = 1_800  # a new fleet starts, downloads the model and answers its health check within this
+MIN_EXECUTION_S, MAX_EXECUTION_S = 600, 28_800  # SageMaker's limits of a deployment
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    version: str
+    model_uri: str
+    manifest_sha256: str
+
+
+class Action(StrEnum):
+    NONE = "none"
+    CREATE = "create"
+    UPDATE = "update"
+    # Two actions that end in planning again, carried out by the planner itself:
+    ABORT_CANARY = "abort_canary"
+    DELETE_FAILED = "delete_failed"  # SageMaker allows nothing else for a Failed endpoint
+    WAIT = "wait"
+
+
+def from_pointer(pointer: Mapping[str, Any] | None, which: str, story: str) -> ServedModel:
+    """The pointer's `current` or `previous` version."""
+    chosen = pointer if which == "current" else (pointer or {}).get("previous")
+    if not chosen:
+        what = "was never promoted" if pointer is None else "has no previous version"
+        raise NeverPromoted(f"{story} {what}: there is nothing to release as {which!r}")
+    return ServedModel(version=str(chosen["version"]), model_uri=str(chosen["model_uri"]),
+                       manifest_sha256=str(chosen["manifest_sha256"]))
+
+
+def with_techniques(spec: ServingSpec, slug: str, techniques: Mapping[str, bool]) -> ServingSpec:
+    """Technique flags as container settings: `intent_classifier_prefilter_enabled` is PREFILTER_ENABLED.
+
+    They become part of the spec, so that a flipped flag gives another endpoint config.
+    """
+    prefix = naming.snake(slug) + "_"
+    settings = {name.removeprefix(prefix).upper(): str(on).lower() for name, on in sorted(techniques.items())}
+    return replace(spec, environment={**spec.environment, **settings})
+
+
+def model_request(spec: ServingSpec, model: ServedModel, *, name: str, public_key: str) -> dict[str, Any]:
+    """CreateModel: network-isolated, so the container gets what it verifies against as settings."""
+    return {
+        "ModelName": name,
+        "ExecutionRoleArn": spec.role_arn,
+        "EnableNetworkIsolation": True,
+        "VpcConfig": {"Subnets": list(spec.subnets), "SecurityGroupIds": list(spec.security_groups)},
+        "PrimaryContainer": {
+            "Image": spec.image,
+            "ModelDataSource": {"S3DataSource": {
+                "S3Uri": model.model_uri, "S3DataType": "S3Prefix", "CompressionType": "None"}},
+            "Environment": {
+                **spec.environment, "STORY": spec.story, "MODEL_VERSION": model.version,
+                "MODEL_MANIFEST_SHA256": model.manifest_sha256, "MODEL_PUBLIC_KEY": public_key,
+            },
+        },
+    }
+
+
+def endpoint_config_request(spec: ServingSpec, *, name: str) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "EndpointConfigName": name,
+        "ProductionVariants": [{
+            "VariantName": VARIANT, "ModelName": name, "InstanceType": spec.instance_type,
+            "InitialInstanceCount": spec.min_instances, "InitialVariantWeight": 1.0,
+        }],
+    }
+    if takes_volume_key(spec.instance_type):
+        request["KmsKeyId"] = spec.kms_key
+    return request
+
+
+def deployment_config(spec: ServingSpec) -> dict[str, Any]:
+    """Blue/green canary with guardrail alarms; the previous fleet stays warm for `termination_wait_s`."""
+    if not 1 <= len(spec.guardrail_alarms) <= 10:
+        raise ValueError(f"guardrail_alarms must be 1 to 10 (SageMaker's limit), got {len(spec.guardrail_alarms)}")
+    canary = spec.canary
+    longest = PROVISIONING_S + 2 * canary.bake_s + canary.termination_wait_s
+    return {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {
+                "Type": "CANARY", "WaitIntervalInSeconds": canary.bake_s,
+                "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": canary.percent},
+            },
+            "TerminationWaitInSeconds": canary.termination_wait_s,
+            "MaximumExecutionTimeoutInSeconds": min(max(longest, MIN_EXECUTION_S), MAX_EXECUTION_S),
+        },
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in spec.guardrail_alarms]},
+    }
+
+
+def choose_action(state: EndpointState | None, wanted: str) -> Action:
+    """What brings the endpoint to the config `wanted`, from whatever it is doing."""
+    if state is None:
+        return Action.CREATE
+    if state.status == endpoints.FAILED:
+        return Action.DELETE_FAILED
+    if state.status == endpoints.UPDATING:
+        # an update in flight to the wanted config is ours, its answer was lost
+        return Action.NONE if state.pending == wanted else Action.ABORT_CANARY
+    if state.status in (endpoints.CREATING, endpoints.ROLLING_BACK):
+        return Action.NONE if state.config == wanted else Action.WAIT
+    if state.status == endpoints.IN_SERVICE:
+        return Action.NONE if state.config == wanted else Action.UPDATE
+    if state.status == endpoints.ROLLBACK_FAILED:
+        return Action.UPDATE  # which fleet serves is not certain, even under the wanted config
+    return Action.WAIT  # SystemUpdating, Deleting, OutOfService: SageMaker's own doing

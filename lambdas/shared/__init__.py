@@ -1,0 +1,1 @@
+"""What several functions need; staged beside each of them. boto3 is imported at first use."""

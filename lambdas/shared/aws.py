@@ -1,0 +1,61 @@
+"""boto3 clients and the typed environment: both made at first use, kept for the life of the worker."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any, TypeVar
+
+from contracts.environment import Environment
+
+# A step waits at most this long on one answer; Step Functions does the patient retrying.
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ATTEMPTS = 2, 10, 3
+
+Env = TypeVar("Env", bound=Environment)
+
+
+@cache
+def environment(cls: type[Env]) -> Env:
+    return cls.from_environ()
+
+
+@cache
+def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: int = ATTEMPTS) -> Any:
+    """A boto3 client with bounded waits."""
+    import boto3
+    from botocore.config import Config
+
+    _trace_calls()
+    return boto3.client(service, config=Config(
+        connect_timeout=CONNECT_TIMEOUT_S, read_timeout=read_timeout_s,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+    ))
+
+
+@cache
+def _trace_calls() -> None:
+    """X-Ray segments for AWS calls. Patching here rather than in Tracer keeps botocore out of the cold import."""
+    if os.environ.get("_X_AMZN_TRACE_ID"):
+        from aws_xray_sdk.core import patch  # type: ignore[import-untyped]
+
+        patch(("botocore",))
+
+
+def error_code(error: Exception) -> str:
+    """The AWS error code of a ClientError; empty for anything else."""
+    response = getattr(error, "response", None)
+    return str(response["Error"]["Code"]) if isinstance(response, dict) and "Error" in response else ""
+
+
+def aws_errors() -> Any:
+    """All that a call can raise: refused by the service, or the service not reached."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (ClientError, BotoCoreError)
+
+
+def client_error() -> Any:
+    """ClientError, imported when an `except` clause first needs it."""
+    from botocore.exceptions import ClientError
+
+    return ClientError
