@@ -1,0 +1,99 @@
+"""Processing job: the story's labels at one Iceberg snapshot -> a data set that never changes again.
+
+    python -m model_code.platform.freeze_dataset --story SLUG --output DIR --label-version-above N
+
+Environment: GLUE_DATABASE, ICEBERG_WAREHOUSE. Writes dataset.jsonl (sorted by id; the same labels
+give the same bytes) and manifest.json. All labels are frozen, not only those above N: N tells
+whether there are new ones. The exit message says {"status": "frozen" | "no_new_labels" | "low_kappa"
+| "too_few_rows", "freeze_id", "label_version_to", "rows", "kappa", "taxonomy"}. With no_new_labels
+the data set is written all the same: a drift or manual run goes on with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from contracts.datasets import SCHEMA_VERSION, LabelRow, kappa_by_language
+from contracts.stories import story as story_contract
+from contracts.story import LabelPolicy
+from model_code.common.iceberg import LabelRecords, glue_catalog
+from model_code.common.log import log_event
+from model_code.common.sagemaker_job import write_exit_message
+from model_code.platform.ingest_labels import LabelEnv
+
+GATED_LANGUAGES = ("en", "ja")  # the story asks for kappa in English and in Japanese; mixed is reported
+DATASET_FILE, MANIFEST_FILE = "dataset.jsonl", "manifest.json"
+
+
+def newest(records: Sequence[dict[str, Any]]) -> tuple[dict[str, Any] | None, list[LabelRow]]:
+    """(the label set of the newest batch, the newest row of each id that speaks it, by id)."""
+    if not records:
+        return None, []
+    last: dict[str, dict[str, Any]] = {}
+    for record in sorted(records, key=lambda r: r["label_version"]):
+        last[record["id"]] = record
+    spoken = max(records, key=lambda r: r["label_version"])["taxonomy"]
+    taxonomy: dict[str, Any] = json.loads(spoken)
+    names = LabelRow.__dataclass_fields__
+    rows = [
+        LabelRow(**{**{name: record[name] for name in names}, "annotator_labels": tuple(record["annotator_labels"])})
+        for _, record in sorted(last.items()) if json.loads(record["taxonomy"])["name"] == taxonomy["name"]
+    ]
+    return taxonomy, rows
+
+
+def status_of(rows: int, kappa: dict[str, float], *, newer: bool, policy: LabelPolicy) -> str:
+    """Bad labels are told before absent ones: a manual run goes on without new labels, never with bad ones."""
+    if rows < policy.min_rows:
+        return "too_few_rows"
+    # `not >=`, because NaN must not pass
+    if any(not kappa[language] >= policy.min_kappa for language in GATED_LANGUAGES if language in kappa):
+        return "low_kappa"
+    return "frozen" if newer else "no_new_labels"
+
+
+def freeze(story: str, output: Path, *, above: int, records: LabelRecords, policy: LabelPolicy) -> dict[str, Any]:
+    """Write the data set and its manifest; the answer is the exit message."""
+    snapshot_id, found = records.read(story)
+    taxonomy, rows = newest(found)
+    body = "".join(json.dumps(row.to_dict(), ensure_ascii=False, sort_keys=True) + "\n" for row in rows).encode()
+    kappa = {language: round(value, 4) for language, value in kappa_by_language(rows).items()}
+    to = max((record["label_version"] for record in found), default=0)
+    manifest = {
+        "freeze_id": hashlib.sha256(body).hexdigest()[:16], "story": story, "taxonomy": taxonomy,
+        "schema_version": SCHEMA_VERSION, "label_version": {"above": above, "to": to}, "snapshot_id": str(snapshot_id),
+        "rows": len(rows), "kappa": kappa, "languages": dict(sorted(Counter(r.language for r in rows).items())),
+        "kind": taxonomy["kind"] if taxonomy else "own",
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    (output / DATASET_FILE).write_bytes(body)
+    (output / MANIFEST_FILE).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
+    return {
+        "status": status_of(len(rows), kappa, newer=to > above, policy=policy), "freeze_id": manifest["freeze_id"],
+        "label_version_to": to, "rows": len(rows), "kappa": kappa, "taxonomy": taxonomy["name"] if taxonomy else "",
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--story", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--label-version-above", type=int, required=True)
+    args = parser.parse_args(argv)
+    environ = LabelEnv.from_environ(os.environ)
+    records = LabelRecords(catalog=glue_catalog(environ.ICEBERG_WAREHOUSE), database=environ.GLUE_DATABASE)
+    answer = freeze(args.story, args.output, above=args.label_version_above, records=records,
+                    policy=story_contract(args.story).labels)
+    write_exit_message(answer)
+    log_event("frozen", story=args.story, **answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Processing job: one label file -> good rows in `label_records`, bad rows in quarantine.
+
+    python -m model_code.platform.ingest_labels --incoming DIR --output DIR --story SLUG --batch-id ID
+
+Environment: GLUE_DATABASE, ICEBERG_WAREHOUSE (s3://lake/iceberg/). DIR of --incoming holds one
+*.jsonl and, optionally, its *.taxonomy.json. The output (bad_rows.jsonl with the raw lines, and
+summary.json with counts only) goes to the encrypted quarantine. The exit message says
+{"status": "ingested" | "too_many_bad", "rows", "bad", "label_version", "snapshot_id", "reasons"}.
+More than 1 % bad rows, or a file that is unusable as a whole, append nothing; the job itself succeeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.datasets import MAX_BAD_SHARE, LabelFileError, Validation, declared_taxonomy, validate_lines
+from contracts.environment import Environment
+from model_code.common.iceberg import LabelRecords, glue_catalog
+from model_code.common.log import log_event
+from model_code.common.sagemaker_job import write_exit_message
+
+BAD_ROWS_FILE, SUMMARY_FILE = "bad_rows.jsonl", "summary.json"
+MAX_DETAIL_CHARS = 400  # the exit message has 1 KB for everything
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelEnv(Environment):
+    GLUE_DATABASE: str
+    ICEBERG_WAREHOUSE: str
+
+
+def find_label_file(folder: Path) -> Path:
+    found = sorted(folder.glob("*.jsonl"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise LabelFileError(f"{folder}: expected one *.jsonl label file, found {names}")
+    return found[0]
+
+
+def write_quarantine(validation: Validation, lines: Sequence[bytes], output: Path) -> dict[str, Any]:
+    """Both quarantine files; returns the summary."""
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / BAD_ROWS_FILE).open("w", encoding="utf-8") as stream:
+        for problem in validation.problems:
+            raw = lines[problem.row - 1].decode("utf-8", errors="backslashreplace").rstrip("\n")
+            stream.write(json.dumps({"row": problem.row, "field": problem.field, "reason": problem.reason,
+                                     "allowed": problem.allowed, "line": raw}) + "\n")
+    summary = {"file": validation.file, "rows": validation.total, "good": len(validation.rows),
+               "bad": validation.total - len(validation.rows), "max_bad_share": MAX_BAD_SHARE,
+               "reasons": validation.reasons()}
+    (output / SUMMARY_FILE).write_text(json.dumps(summary, indent=1), "utf-8")
+    return summary
+
+
+def ingest(incoming: Path, output: Path, *, story: str, batch_id: str, records: LabelRecords) -> dict[str, Any]:
+    """Validate, quarantine, append; the answer is the exit message."""
+    try:
+        path = find_label_file(incoming)
+        with path.open("rb") as stream:
+            lines = list(stream)
+        validation = validate_lines(lines, file=path.name, taxonomy=declared_taxonomy(path))
+    except LabelFileError as error:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / SUMMARY_FILE).write_text(json.dumps({"unusable": str(error)}, indent=1), "utf-8")
+        return {"status": "too_many_bad", "rows": 0, "bad": 0, "label_version": 0, "snapshot_id": "",
+                "reasons": {"unusable_file": 1}, "detail": str(error)[:MAX_DETAIL_CHARS]}
+    summary = write_quarantine(validation, lines, output)
+    answer = {"rows": len(validation.rows), "bad": summary["bad"], "reasons": summary["reasons"]}
+    if validation.too_many_bad:
+        return {"status": "too_many_bad", **answer, "label_version": 0, "snapshot_id": ""}
+    done = records.append(story, batch_id, validation.rows, taxonomy=json.dumps(asdict(validation.taxonomy)))
+    # The snapshot id as text: it has 19 digits, and JSON readers in workflows keep 15.
+    return {"status": "ingested", **answer, "label_version": done.label_version, "snapshot_id": str(done.snapshot_id)}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--incoming", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--story", required=True)
+    parser.add_argument("--batch-id", required=True)
+    args = parser.parse_args(argv)
+    environ = LabelEnv.from_environ(os.environ)
+    records = LabelRecords(catalog=glue_catalog(environ.ICEBERG_WAREHOUSE), database=environ.GLUE_DATABASE)
+    answer = ingest(args.incoming, args.output, story=args.story, batch_id=args.batch_id, records=records)
+    write_exit_message(answer)
+    log_event("labels", story=args.story, batch_id=args.batch_id, **answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Label ingest and data-set freeze over a SQL catalog on a folder: the same code as with Glue."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+
+from contracts.stories.intent_classifier import INTENT_CLASSIFIER
+from model_code.common.iceberg import LabelRecords
+from model_code.platform.freeze_dataset import freeze, status_of
+from model_code.platform.ingest_labels import ingest
+
+STORY, POLICY = INTENT_CLASSIFIER.slug, INTENT_CLASSIFIER.labels
+LABELS = ("get_weather", "play_music")
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> LabelRecords:
+    catalog = SqlCatalog("lake", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=f"file://{tmp_path}/warehouse")
+    catalog.create_namespace("labels")
+    return LabelRecords(catalog=catalog, database="labels")
+
+
+def row(number: int, **changes: object) -> dict[str, object]:
+    label = LABELS[number % 2]
+    return {"id": f"r{number:04}", "text": f"utterance {number}", "label": label, "taxonomy": "snips-v1", **changes}
+
+
+def incoming(folder: Path, rows: list[dict[str, object]], *, extra: bytes = b"") -> Path:
+    folder.mkdir(parents=True)
+    body = "".join(json.dumps(r) + "\n" for r in rows).encode() + extra
+    (folder / "labels.jsonl").write_bytes(body)
+    return folder
+
+
+def take_in(tmp_path: Path, records: LabelRecords, batch: str, rows: list[dict[str, object]], **options: bytes) -> dict:
+    return ingest(incoming(tmp_path / batch, rows, **options), tmp_path / f"{batch}-quarantine",
+                  story=STORY, batch_id=batch, records=records)
+
+
+def test_good_rows_get_the_next_label_version(tmp_path: Path, records: LabelRecords) -> None:
+    first = take_in(tmp_path, records, "a", [row(i) for i in range(200)])
+    second = take_in(tmp_path, records, "b", [row(i) for i in range(200, 210)])
+    assert (first["status"], first["rows"], first["bad"], first["label_version"]) == ("ingested", 200, 0, 1)
+    assert second["label_version"] == 2
+
+
+def test_a_batch_that_comes_twice_is_appended_once(tmp_path: Path, records: LabelRecords) -> None:
+    first = take_in(tmp_path, records, "a", [row(i) for i in range(5)])
+    again = ingest(tmp_path / "a", tmp_path / "q2", story=STORY, batch_id="a", records=records)
+    assert again == first
+    assert len(records.read(STORY)[1]) == 5
+
+
+def test_more_than_one_percent_bad_rows_append_nothing(tmp_path: Path, records: LabelRecords) -> None:
+    rows = [row(i) for i in range(98)]
+    answer = take_in(tmp_path, records, "a", rows, extra=b'{"id": "x"}\n\xff\xfe\n')
+    assert answer["status"] == "too_many_bad"
+    assert answer["reasons"] == {"missing_field": 1, "not_utf8": 1}
+    assert records.read(STORY) == (None, [])
+
+
+def test_bad_rows_go_to_quarantine_with_their_line_and_the_summary_has_counts_only(
+    tmp_path: Path, records: LabelRecords,
+) -> None:
+    secret = "call me at home"
+    bad = json.dumps({"id": "x", "text": secret, "label": "nonsense"}).encode() + b"\n"
+    answer = take_in(tmp_path, records, "a", [row(i) for i in range(150)], extra=bad)
+    assert (answer["status"], answer["bad"]) == ("ingested", 1)
+    [quarantined] = [json.loads(x) for x in (tmp_path / "a-quarantine/bad_rows.jsonl").read_text().splitlines()]
+    assert (quarantined["row"], quarantined["field"], quarantined["reason"]) == (151, "label", "unknown_label")
+    assert secret in quarantined["line"]
+    assert secret not in (tmp_path / "a-quarantine/summary.json").read_text()
+    assert secret not in json.dumps(answer)
+
+
+@pytest.mark.parametrize(("body", "says"), [
+    (b"", "the file is empty"),
+    (b'{"id": "1", "text": "a", "label": "b", "taxonomy": "klingon-v1"}\n', "unknown taxonomy 'klingon-v1'"),
+])
+def test_an_unusable_file_is_refused_with_its_reason(
+    tmp_path: Path, records: LabelRecords, body: bytes, says: str,
+) -> None:
+    answer = take_in(tmp_path, records, "a", [], extra=body)
+    assert answer["status"] == "too_many_bad"
+    assert says in answer["detail"]
+
+
+def test_two_label_files_in_one_batch_are_refused(tmp_path: Path, records: LabelRecords) -> None:
+    folder = incoming(tmp_path / "a", [row(1)])
+    (folder / "more.jsonl").write_bytes(b"{}\n")
+    answer = ingest(folder, tmp_path / "q", story=STORY, batch_id="a", records=records)
+    assert "labels.jsonl, more.jsonl" in answer["detail"]
+
+
+def test_the_newest_row_of_an_id_wins_and_the_bytes_depend_on_the_labels_only(
+    tmp_path: Path, records: LabelRecords,
+) -> None:
+    take_in(tmp_path, records, "a", [row(i) for i in range(200)])
+    take_in(tmp_path, records, "b", [row(7, label="get_weather"), row(3, text="mended")])
+    answer = freeze(STORY, tmp_path / "one", above=0, records=records, policy=POLICY)
+    freeze(STORY, tmp_path / "two", above=1, records=records, policy=POLICY)
+    assert (tmp_path / "one/dataset.jsonl").read_bytes() == (tmp_path / "two/dataset.jsonl").read_bytes()
+    rows = [json.loads(x) for x in (tmp_path / "one/dataset.jsonl").read_text().splitlines()]
+    assert [r["id"] for r in rows] == sorted(r["id"] for r in rows) and len(rows) == 200
+    assert (rows[7]["label"], rows[3]["text"]) == ("get_weather", "mended")
+    manifest = json.loads((tmp_path / "one/manifest.json").read_text())
+    assert (answer["status"], answer["label_version_to"]) == ("frozen", 2)
+    assert manifest["taxonomy"]["name"] == "snips-v1" and manifest["languages"] == {"en": 200}
+
+
+def test_only_rows_of_the_newest_label_set_are_frozen(tmp_path: Path, records: LabelRecords) -> None:
+    take_in(tmp_path, records, "a", [row(i) for i in range(10)])
+    other = [{"id": f"o{i}", "text": f"other {i}", "label": ("x", "y")[i % 2]} for i in range(60)]
+    take_in(tmp_path, records, "b", other)
+    answer = freeze(STORY, tmp_path / "out", above=0, records=records, policy=POLICY)
+    assert answer["rows"] == 60 and answer["taxonomy"].startswith("derived-")
+
+
+def test_no_label_above_the_promoted_version_is_said_but_frozen_all_the_same(
+    tmp_path: Path, records: LabelRecords,
+) -> None:
+    take_in(tmp_path, records, "a", [row(i) for i in range(200)])
+    answer = freeze(STORY, tmp_path / "out", above=1, records=records, policy=POLICY)
+    assert answer["status"] == "no_new_labels"
+    assert (tmp_path / "out/dataset.jsonl").stat().st_size > 0
+
+
+def test_a_story_without_labels_has_too_few_rows(tmp_path: Path, records: LabelRecords) -> None:
+    answer = freeze(STORY, tmp_path / "out", above=0, records=records, policy=POLICY)
+    assert (answer["status"], answer["rows"], answer["label_version_to"]) == ("too_few_rows", 0, 0)
+
+
+def test_annotators_who_disagree_stop_the_freeze(tmp_path: Path, records: LabelRecords) -> None:
+    # second annotator right on half of the rows: kappa 0 for two equally frequent labels
+    rows = [row(i, annotator_labels=[LABELS[i % 2], LABELS[i // 2 % 2]]) for i in range(200)]
+    take_in(tmp_path, records, "a", rows)
+    answer = freeze(STORY, tmp_path / "out", above=0, records=records, policy=POLICY)
+    assert (answer["status"], answer["kappa"]) == ("low_kappa", {"en": 0.0})
+
+
+@pytest.mark.parametrize(("kappa", "status"), [
+    ({}, "frozen"), ({"en": 0.75, "ja": 0.9}, "frozen"), ({"en": 0.9, "ja": 0.74}, "low_kappa"),
+    ({"mixed": 0.1}, "frozen"), ({"en": float("nan")}, "low_kappa"),
+])
+def test_kappa_is_asked_of_english_and_japanese(kappa: dict[str, float], status: str) -> None:
+    assert status_of(500, kappa, newer=True, policy=POLICY) == status
