@@ -12,7 +12,8 @@ from local.sagemaker.errors import JobFailure
 from local.sagemaker.sandbox import Sandbox
 
 _EVERY_S = 1.0
-_SETTLED_S = 0.5  # a file that changed just now may be half-written: it waits for the next round
+_SETTLED_S = 0.5  # a file that changed just now may be half-written: it waits for the next round,
+_AT_LATEST_S = 2.0  # but one that changes all the time goes out this often all the same
 
 
 @dataclass(kw_only=True)
@@ -21,6 +22,7 @@ class CheckpointSync:
     folder: Path
     uri: str
     seen: dict[Path, tuple[float, int]] = field(default_factory=dict)
+    sent: dict[Path, float] = field(default_factory=dict)
     last: float = 0.0
 
     @classmethod
@@ -50,10 +52,12 @@ class CheckpointSync:
         for path in self._files():
             try:
                 stamp = _stamp(path)
-                if self.seen.get(path) == stamp or time.time() - stamp[0] < settled_s:
+                waited = time.monotonic() - self.sent.setdefault(path, time.monotonic())
+                fresh = time.time() - stamp[0] < settled_s and waited < _AT_LATEST_S
+                if fresh or self.seen.get(path) == stamp:
                     continue
                 self.client.upload(bucket, prefix + path.relative_to(self.folder).as_posix(), path)
-                self.seen[path] = stamp
+                self.seen[path], self.sent[path] = stamp, time.monotonic()
             except FileNotFoundError:
                 continue  # the container rotates its checkpoints
             except AwsError as error:

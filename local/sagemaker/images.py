@@ -24,6 +24,7 @@ _URI = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/"
     r"(?P<repo>[a-z0-9._/-]+?)(?::(?P<tag>[\w.-]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?$"
 )
+_CHMOD = re.compile(r"\bchmod\s+(?:[ua]*\+x|0?[57]\d\d)\s+([^&|;]+)")
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -185,6 +186,11 @@ class Build:
     def _run(self, instruction: Instruction) -> None:
         self.stages[-1].config.run.append(instruction.text)
         self.log(" ---> recorded, not executed: packages come from the host's Python")
+        for paths in _CHMOD.findall(instruction.text):  # the one effect that a start depends on
+            for word in paths.split():
+                place = str(PurePosixPath(self.stages[-1].config.workdir) / word)
+                for file in self.stages[-1].root.glob(place.lstrip("/")):
+                    file.chmod(file.stat().st_mode | 0o111)
 
     def _copy(self, instruction: Instruction) -> None:
         stage = self.stages[-1]

@@ -72,7 +72,8 @@ class ProcessingJob(jobs.Job):
         message = _exit_message(self.box)
         self.update(ExitMessage=message or None)
         if ended == "exited" and code != 0:
-            raise JobFailure(f"AlgorithmError: {message or 'See job logs for more information'}, exit code: {code}")
+            text = message[:900] or "See job logs for more information"
+            raise JobFailure(f"AlgorithmError: {text}, exit code: {code}")
         if ended == "timeout":
             return self.end("Stopped", FailureReason="Processing job exceeded MaxRuntimeInSeconds")
         for item in self.outputs:
