@@ -1,1 +1,1 @@
-"""`mangaassist`: the operator's command. Plain boto3, so the same words work on AWS and on the embedded AWS."""
+"""`mangaassist`: the operator's command. Plain boto3: the same words on AWS and on the embedded AWS."""

@@ -15,7 +15,9 @@ CDK = Path("node_modules/aws-cdk/bin/cdk")
 
 def deploy_to(target: Target, cdk_out: Path, *, tags: list[str]) -> None:
     if not (cdk_out / "manifest.json").is_file():
-        raise CliError(f"{cdk_out} holds no synthesised templates; run `make synth` or name the folder with --cdk-out")
+        raise CliError(
+            f"{cdk_out} holds no synthesised templates; run `make synth` or name the folder with --cdk-out"
+        )
     command = embedded_command(target, cdk_out) if target.embedded else cdk_command(target, cdk_out)
     for tag in tags:
         command += ["--tag" if target.embedded else "--tags", tag]
@@ -25,8 +27,16 @@ def deploy_to(target: Target, cdk_out: Path, *, tags: list[str]) -> None:
 
 
 def embedded_command(target: Target, cdk_out: Path) -> list[str]:
-    return [sys.executable, "-m", "local", "deploy", "--cdk-out", str(cdk_out),
-            "--endpoint-url", str(target.endpoint_url)]
+    return [
+        sys.executable,
+        "-m",
+        "local",
+        "deploy",
+        "--cdk-out",
+        str(cdk_out),
+        "--endpoint-url",
+        str(target.endpoint_url),
+    ]
 
 
 def cdk_command(target: Target, cdk_out: Path) -> list[str]:

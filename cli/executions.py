@@ -36,8 +36,14 @@ def new_name(mode: str) -> str:
 
 
 def start_retrain(
-    target: Target, slug: str, *, mode: str = "retrain", trigger: str = "manual", reason: str = "",
-    hyperparameters: dict[str, str] | None = None, name: str | None = None,
+    target: Target,
+    slug: str,
+    *,
+    mode: str = "retrain",
+    trigger: str = "manual",
+    reason: str = "",
+    hyperparameters: dict[str, str] | None = None,
+    name: str | None = None,
 ) -> str:
     """ARN of the started execution. The same name and input again is the same execution."""
     body: dict[str, Any] = {"mode": mode, "trigger": trigger, "reason": reason}
@@ -48,7 +54,9 @@ def start_retrain(
 
 def start(target: Target, machine: str, body: dict[str, Any], *, name: str) -> str:
     answer = target.client("stepfunctions").start_execution(
-        stateMachineArn=target.state_machine_arn(machine), name=name, input=json.dumps(body),
+        stateMachineArn=target.state_machine_arn(machine),
+        name=name,
+        input=json.dumps(body),
     )
     return str(answer["executionArn"])
 
@@ -58,7 +66,9 @@ def states_entered(target: Target, arn: str) -> tuple[str, ...]:
     pages = target.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
     found = [
         event["stateEnteredEventDetails"]["name"]
-        for page in pages for event in page["events"] if "stateEnteredEventDetails" in event
+        for page in pages
+        for event in page["events"]
+        if "stateEnteredEventDetails" in event
     ]
     return tuple(found)
 
@@ -77,8 +87,10 @@ def watch(target: Target, arn: str, *, timeout_s: float) -> Iterator[tuple[str, 
         if status != "RUNNING":
             return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{arn.rsplit(':', 1)[-1]} still runs after {timeout_s:.0f} s in state "
-                               f"{states[-1] if states else '(none)'}")
+            raise TimeoutError(
+                f"{arn.rsplit(':', 1)[-1]} still runs after {timeout_s:.0f} s in state "
+                f"{states[-1] if states else '(none)'}"
+            )
         time.sleep(POLL_S)
 
 
@@ -95,14 +107,23 @@ def finished(target: Target, arn: str) -> Finished:
     states = states_entered(target, arn)
     seconds = (described.get("stopDate", datetime.now(UTC)) - described["startDate"]).total_seconds()
     return Finished(
-        arn=arn, name=described["name"], status=described["status"], outcome=outcome(described["status"], states),
-        seconds=round(seconds, 2), states=states, output=json.loads(described.get("output") or "{}"),
+        arn=arn,
+        name=described["name"],
+        status=described["status"],
+        outcome=outcome(described["status"], states),
+        seconds=round(seconds, 2),
+        states=states,
+        output=json.loads(described.get("output") or "{}"),
         error=": ".join(filter(None, (described.get("error"), described.get("cause")))),
     )
 
 
 def wait(
-    target: Target, arn: str, *, timeout_s: float = 3600, on_state: Callable[[str], None] = lambda state: None,
+    target: Target,
+    arn: str,
+    *,
+    timeout_s: float = 3600,
+    on_state: Callable[[str], None] = lambda state: None,
 ) -> Finished:
     for _, state in watch(target, arn, timeout_s=timeout_s):
         on_state(state)
@@ -112,6 +133,7 @@ def wait(
 def recent(target: Target, slug: str, limit: int = 10) -> list[dict[str, Any]]:
     """The last executions of a story's retrain machine, newest first."""
     answer = target.client("stepfunctions").list_executions(
-        stateMachineArn=target.state_machine_arn(naming.retrain_state_machine(slug)), maxResults=limit,
+        stateMachineArn=target.state_machine_arn(naming.retrain_state_machine(slug)),
+        maxResults=limit,
     )
     return sorted(answer["executions"], key=lambda e: e["startDate"], reverse=True)[:limit]

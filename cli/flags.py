@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from boto3.dynamodb.types import TypeSerializer
+from botocore.exceptions import ClientError
 
 from cli.errors import CliError, one_of
 from cli.executions import new_name
-from cli.target import Target
-from contracts import naming
+from cli.target import Target, explain
+from contracts import naming, records
 from contracts.kill_switches import GLOBAL_FREEZE, Flag
 from contracts.stories import CONTRACTS
 
@@ -52,22 +56,44 @@ def write(target: Target, flag: str, value: bool, *, story: str, reason: str) ->
     after = "true" if value else "false"
     if before == after:
         return FlagChange(flag=flag, before=before, after=after, audit_id="")
-    target.client("ssm").put_parameter(Name=naming.flag_parameter(flag), Value=after, Type="String", Overwrite=True)
+    target.client("ssm").put_parameter(
+        Name=naming.flag_parameter(flag), Value=after, Type="String", Overwrite=True
+    )
     run_id = new_name("operator")
-    audit(target, story=story, outcome=f"{flag}={after}", run_id=run_id, detail={
-        "flag": flag, "before": before, "after": after, "reason": reason,
-        "by": target.client("sts").get_caller_identity()["Arn"],
-    })
+    audit(
+        target,
+        story=story,
+        what=f"{flag}={after}",
+        run_id=run_id,
+        detail={
+            "flag": flag,
+            "before": before,
+            "after": after,
+            "reason": reason,
+            "by": target.client("sts").get_caller_identity()["Arn"],
+        },
+    )
     return FlagChange(flag=flag, before=before, after=after, audit_id=run_id)
 
 
-def audit(target: Target, *, story: str, outcome: str, run_id: str, detail: dict[str, str]) -> None:
-    """Append one audit record through the function that owns the table."""
-    answer = target.client("lambda").invoke(
-        FunctionName=naming.function(PLATFORM, "audit"),
-        Payload=json.dumps({"story": story, "outcome": outcome, "run_id": run_id, "detail": detail}).encode(),
-    )
-    if "FunctionError" in answer:
-        body = json.loads(answer["Payload"].read() or b"{}")
-        raise CliError(f"{outcome} is set, but the audit record {run_id} was refused: "
-                       f"{body.get('errorMessage', 'no message')}. Write it by hand into the incident's log.")
+def audit(target: Target, *, story: str, what: str, run_id: str, detail: dict[str, str]) -> None:
+    """Append one record to the audit trail; the table's policy lets nobody change it afterwards."""
+    item = {
+        records.AUDIT_PARTITION_KEY: story,
+        records.AUDIT_SORT_KEY: records.audit_id(run_id, what),
+        "run_id": run_id,
+        "what": what,
+        "at": datetime.now(UTC).isoformat(),
+        "detail": json.dumps(detail, sort_keys=True, ensure_ascii=False),
+    }
+    try:
+        target.client("dynamodb").put_item(
+            TableName=naming.audit_table(target.deployment.name),
+            Item={name: TypeSerializer().serialize(value) for name, value in item.items()},
+            ConditionExpression=f"attribute_not_exists({records.AUDIT_SORT_KEY})",
+        )
+    except ClientError as error:
+        raise CliError(
+            f"{what} is set, but its audit record {run_id} was refused: {explain(error, target)} "
+            "Write it by hand into the incident's log."
+        ) from error

@@ -45,12 +45,19 @@ def refuse_when_too_bad(validation: Validation) -> None:
     if validation.too_many_bad:
         raise CliError(
             f"{validation.file}: {validation.bad_share:.1%} of {validation.total} rows are bad, at most "
-            f"{MAX_BAD_SHARE:.0%} may be; nothing was uploaded. Mend the rows above and run the command again."
+            f"{MAX_BAD_SHARE:.0%} may be; nothing was uploaded. Mend the rows above and run the "
+            "command again."
         )
 
 
-def ingest(target: Target, path: Path, *, story: str, validation: Validation,
-           on_state: Callable[[str], None] = lambda state: None) -> Ingest:
+def ingest(
+    target: Target,
+    path: Path,
+    *,
+    story: str,
+    validation: Validation,
+    on_state: Callable[[str], None] = lambda state: None,
+) -> Ingest:
     """Upload and ingest. The batch id is the file's digest, so the same file twice is ingested once."""
     body = path.read_bytes()
     batch_id = hashlib.sha256(body).hexdigest()[:16]
@@ -68,5 +75,8 @@ def ingest(target: Target, path: Path, *, story: str, validation: Validation,
             raise
         arn = f"{target.state_machine_arn(machine).replace(':stateMachine:', ':execution:')}:{name}"
         return Ingest(batch_id=batch_id, validation=validation, execution=finished(target, arn))
-    return Ingest(batch_id=batch_id, validation=validation,
-                  execution=wait(target, arn, timeout_s=INGEST_TIMEOUT_S, on_state=on_state))
+    return Ingest(
+        batch_id=batch_id,
+        validation=validation,
+        execution=wait(target, arn, timeout_s=INGEST_TIMEOUT_S, on_state=on_state),
+    )

@@ -11,7 +11,8 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from cli import executions, flags, labels, show, status as status_of, traffic
+from cli import executions, flags, labels, show, traffic
+from cli import status as status_of
 from cli.deploying import deploy_to
 from cli.errors import CliError, one_of
 from cli.report import print_report
@@ -19,8 +20,12 @@ from cli.target import Target, explain, find_story
 from contracts import events, naming
 from contracts.kill_switches import GLOBAL_FREEZE
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Operate the MangaAssist ML platform.",
-                  epilog="The same words work on AWS and, with --endpoint-url, on the embedded AWS.")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Operate the MangaAssist ML platform.",
+    epilog="The same words work on AWS and, with --endpoint-url, on the embedded AWS.",
+)
 labels_app = typer.Typer(no_args_is_help=True, help="Label files.")
 drift_app = typer.Typer(no_args_is_help=True, help="Drift.")
 app.add_typer(labels_app, name="labels")
@@ -37,8 +42,12 @@ Reason = Annotated[str, typer.Option("--reason", help="what happened; goes into 
 @app.callback()
 def choose_target(
     deployment: Annotated[str, typer.Option("--deployment", "-d", help="jp, us or eu, or its region")] = "jp",
-    endpoint_url: Annotated[str | None, typer.Option("--endpoint-url", envvar="AWS_ENDPOINT_URL",
-                                                     help="an embedded AWS; without it, AWS itself")] = None,
+    endpoint_url: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint-url", envvar="AWS_ENDPOINT_URL", help="an embedded AWS; without it, AWS itself"
+        ),
+    ] = None,
 ) -> None:
     global _target
     _target = Target.of(deployment, endpoint_url)
@@ -49,7 +58,9 @@ def target() -> Target:
     return _target
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
 def local(context: typer.Context) -> None:
     """Run the embedded AWS: `local up --cdk-out DIR`, `local down --data-dir DIR` (see `local --help`)."""
     raise typer.Exit(subprocess.run([sys.executable, "-m", "local", *context.args], check=False).returncode)
@@ -75,7 +86,9 @@ def labels_ingest(file: Path, story: Annotated[str, typer.Option("--story")]) ->
     done = labels.ingest(target(), file, story=story, validation=validation, on_state=show.state_printer(out))
     show.ingested(out, done)
     if done.execution.outcome != labels.INGESTED:
-        raise CliError(f"ingest ended as {done.execution.outcome}: {done.execution.error or done.execution.output}")
+        raise CliError(
+            f"ingest ended as {done.execution.outcome}: {done.execution.error or done.execution.output}"
+        )
 
 
 @app.command()
@@ -88,8 +101,9 @@ def retrain(
 ) -> None:
     """Start a retrain."""
     find_story(story)
-    arn = executions.start_retrain(target(), story, reason=reason, hyperparameters=key_values(hyperparameter or []),
-                                   name=run_id)
+    arn = executions.start_retrain(
+        target(), story, reason=reason, hyperparameters=key_values(hyperparameter or []), name=run_id
+    )
     out.print(f"started {arn}")
     if wait:
         finish(arn)
@@ -106,7 +120,8 @@ def status(story: Annotated[str | None, typer.Argument(help="all built stories w
 
 @app.command()
 def invoke(
-    story: Story, text: str,
+    story: Story,
+    text: str,
     cohort: Annotated[str | None, typer.Option(help="new, returning or power_user")] = None,
     daypart: Annotated[str | None, typer.Option(help="peak or off_peak")] = None,
 ) -> None:
@@ -118,14 +133,18 @@ def invoke(
 @app.command()
 def freeze(state: Annotated[str, typer.Argument(help="on or off")], reason: Reason) -> None:
     """Pin every model to its last known good version, or lift that (SEV-1/2)."""
-    show.flag_change(out, flags.write(target(), GLOBAL_FREEZE.name, on_or_off(state), story=flags.PLATFORM, reason=reason))
+    show.flag_change(
+        out, flags.write(target(), GLOBAL_FREEZE.name, on_or_off(state), story=flags.PLATFORM, reason=reason)
+    )
 
 
 @app.command()
 def promotion(state: Annotated[str, typer.Argument(help="on or off")], story: Story, reason: Reason) -> None:
     """Allow or forbid promotion of one model; what serves goes on serving."""
     slug = find_story(story).slug
-    show.flag_change(out, flags.write(target(), naming.promotion_flag(slug), on_or_off(state), story=slug, reason=reason))
+    show.flag_change(
+        out, flags.write(target(), naming.promotion_flag(slug), on_or_off(state), story=slug, reason=reason)
+    )
 
 
 @app.command()
@@ -133,14 +152,19 @@ def rollback(story: Story, reason: Reason = "rolled back by hand") -> None:
     """Return serving to the previous version; allowed while frozen."""
     find_story(story)
     if not (status_of.pointer(target(), story) or {}).get("previous"):
-        raise CliError(f"{story} has no previous version to go back to; `mangaassist status {story}` shows what serves")
+        raise CliError(
+            f"{story} has no previous version to go back to; `mangaassist status {story}` shows what serves"
+        )
     finish(executions.start_retrain(target(), story, mode="rollback", reason=reason))
 
 
 @drift_app.command("replay")
 def drift_replay(
-    story: Story, file: Path,
-    requests: Annotated[int, typer.Option(min=1, help="how many; the file is repeated when it is shorter")] = 300,
+    story: Story,
+    file: Path,
+    requests: Annotated[
+        int, typer.Option(min=1, help="how many; the file is repeated when it is shorter")
+    ] = 300,
 ) -> None:
     """Send the texts of a label file through the endpoint, as if customers had written them."""
     find_story(story)

@@ -22,7 +22,10 @@ def print_report(out: Console, folder: Path) -> None:
     table.add_column("")
     table.add_column("what happened", overflow="fold")
     for scene in report["scenes"]:
-        table.add_row(scene["name"], "[green]pass[/green]" if scene["passed"] else "[red]FAIL[/red]",
-                      escape(scene["detail"]))
+        table.add_row(
+            scene["name"],
+            "[green]pass[/green]" if scene["passed"] else "[red]FAIL[/red]",
+            escape(scene["detail"]),
+        )
     out.print(table)
     out.print(f"page: {(folder / 'report.html').resolve()}")

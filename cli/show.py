@@ -45,18 +45,25 @@ def problems(out: Console, validation: Validation) -> None:
 
 
 def ingested(out: Console, done: Ingest) -> None:
-    out.print(f"batch {done.batch_id}: {len(done.validation.rows)} rows of taxonomy {done.validation.taxonomy.name}, "
-              f"ingest {colour(done.execution.outcome)}")
+    out.print(
+        f"batch {done.batch_id}: {len(done.validation.rows)} rows of taxonomy "
+        f"{done.validation.taxonomy.name}, "
+        f"ingest {colour(done.execution.outcome)}"
+    )
 
 
 def finished(out: Console, done: Finished) -> None:
-    out.print(f"{done.name}: {colour(done.outcome)} after {done.seconds:.1f} s"
-              + (f" - {escape(done.error)}" if done.error else ""))
+    out.print(
+        f"{done.name}: {colour(done.outcome)} after {done.seconds:.1f} s"
+        + (f" - {escape(done.error)}" if done.error else "")
+    )
 
 
 def flag_change(out: Console, change: FlagChange) -> None:
     if change.changed:
-        out.print(f"{change.flag}: {change.before} -> [bold]{change.after}[/bold], audit record {change.audit_id}")
+        out.print(
+            f"{change.flag}: {change.before} -> [bold]{change.after}[/bold], audit record {change.audit_id}"
+        )
     else:
         out.print(f"{change.flag} is {change.after} already; nothing changed")
 
@@ -64,11 +71,18 @@ def flag_change(out: Console, change: FlagChange) -> None:
 def story_status(out: Console, found: StoryStatus) -> None:
     pointer, lease = found.pointer or {}, found.lease or {}
     facts = Table(title=found.slug, show_header=False, title_justify="left")
-    facts.add_row("serving", f"version {pointer['version']}, promoted {pointer.get('promoted_at', '?')} by run "
-                             f"{pointer.get('run_id', '?')}" if pointer else "never promoted")
+    facts.add_row(
+        "serving",
+        f"version {pointer['version']}, promoted {pointer.get('promoted_at', '?')} by run "
+        f"{pointer.get('run_id', '?')}"
+        if pointer
+        else "never promoted",
+    )
     facts.add_row("previous", str((pointer.get("previous") or {}).get("version", "none")))
     facts.add_row("endpoint", f"{found.endpoint.status} {found.endpoint.config}".strip())
-    facts.add_row("lease", str(lease.get("holder", "free")).rsplit(":", 1)[-1] if lease.get("holder") else "free")
+    facts.add_row(
+        "lease", str(lease.get("holder", "free")).rsplit(":", 1)[-1] if lease.get("holder") else "free"
+    )
     for flag, value in sorted(found.flags.items()):
         facts.add_row(flag, value)
     out.print(facts)
@@ -81,8 +95,11 @@ def story_status(out: Console, found: StoryStatus) -> None:
 
 def answered(out: Console, result: Answered) -> None:
     languages = ", ".join(f"{name} {n}" for name, n in sorted(result.languages.items()))
-    out.print(f"{result.requests} requests ({languages}), {result.failed} failed; "
-              f"p50 {result.percentile(50):.1f} ms, p95 {result.percentile(95):.1f} ms, p99 {result.percentile(99):.1f} ms")
+    out.print(
+        f"{result.requests} requests ({languages}), {result.failed} failed; "
+        f"p50 {result.percentile(50):.1f} ms, p95 {result.percentile(95):.1f} ms, p99 "
+        f"{result.percentile(99):.1f} ms"
+    )
 
 
 def state_printer(out: Console) -> Callable[[str], None]:
@@ -91,8 +108,14 @@ def state_printer(out: Console) -> Callable[[str], None]:
 
 
 def _bar(out: Console) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                    console=out, transient=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=out,
+        transient=True,
+    )
 
 
 @contextmanager

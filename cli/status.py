@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from cli import executions, flags
 from cli.target import Target
-from contracts import naming
+from contracts import naming, records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,9 @@ class StoryStatus:
 def control_item(target: Target, slug: str, item: str) -> dict[str, Any] | None:
     """One record of the control table: POINTER or LEASE; None when absent."""
     answer = target.client("dynamodb").get_item(
-        TableName=naming.control_table(target.deployment.name), ConsistentRead=True,
-        Key={"story": {"S": slug}, "item": {"S": item}},
+        TableName=naming.control_table(target.deployment.name),
+        ConsistentRead=True,
+        Key={records.CONTROL_PARTITION_KEY: {"S": slug}, records.CONTROL_SORT_KEY: {"S": item}},
     )
     if "Item" not in answer:
         return None
@@ -43,7 +44,7 @@ def control_item(target: Target, slug: str, item: str) -> dict[str, Any] | None:
 
 def pointer(target: Target, slug: str) -> dict[str, Any] | None:
     """What serves, by the pointer rule; None means never promoted."""
-    return control_item(target, slug, "POINTER")
+    return control_item(target, slug, records.POINTER)
 
 
 def endpoint(target: Target, slug: str) -> EndpointState:
@@ -54,7 +55,8 @@ def endpoint(target: Target, slug: str) -> EndpointState:
             return EndpointState(status="absent", config="")
         raise
     return EndpointState(
-        status=found["EndpointStatus"], config=found["EndpointConfigName"],
+        status=found["EndpointStatus"],
+        config=found["EndpointConfigName"],
         variants=tuple(v["VariantName"] for v in found.get("ProductionVariants", ())),
     )
 
@@ -62,6 +64,10 @@ def endpoint(target: Target, slug: str) -> EndpointState:
 def story_status(target: Target, slug: str, *, last: int = 5) -> StoryStatus:
     ran = [executions.finished(target, e["executionArn"]) for e in executions.recent(target, slug, last)]
     return StoryStatus(
-        slug=slug, pointer=pointer(target, slug), lease=control_item(target, slug, "LEASE"),
-        endpoint=endpoint(target, slug), flags=flags.read(target), executions=tuple(ran),
+        slug=slug,
+        pointer=pointer(target, slug),
+        lease=control_item(target, slug, records.LEASE),
+        endpoint=endpoint(target, slug),
+        flags=flags.read(target),
+        executions=tuple(ran),
     )

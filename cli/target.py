@@ -36,7 +36,9 @@ def find_story(slug: str) -> StoryContract:
     if slug in CONTRACTS:
         return CONTRACTS[slug]
     if slug in ROSTER:
-        raise CliError(f"story {slug!r} is on the roster but not built yet: allowed are {', '.join(CONTRACTS)}")
+        raise CliError(
+            f"story {slug!r} is on the roster but not built yet: allowed are {', '.join(CONTRACTS)}"
+        )
     raise one_of("story", slug, list(CONTRACTS))
 
 
@@ -48,7 +50,10 @@ class Target:
 
     @classmethod
     def of(cls, deployment: str, endpoint_url: str | None = None) -> Target:
-        return cls(deployment=find_deployment(deployment), endpoint_url=endpoint_url or os.environ.get("AWS_ENDPOINT_URL"))
+        return cls(
+            deployment=find_deployment(deployment),
+            endpoint_url=endpoint_url or os.environ.get("AWS_ENDPOINT_URL"),
+        )
 
     @property
     def embedded(self) -> bool:
@@ -64,7 +69,8 @@ class Target:
     def client(self, service: str) -> Any:
         if service not in self._clients:
             self._clients[service] = self.session.client(
-                service, endpoint_url=self.endpoint_url,
+                service,
+                endpoint_url=self.endpoint_url,
                 config=Config(retries={"mode": "standard", "max_attempts": 3}, read_timeout=70),
             )
         return self._clients[service]
@@ -86,7 +92,13 @@ def explain(error: ClientError | BotoCoreError, target: Target | None) -> str:
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "?")
         hint = ""
-        if code in ("ResourceNotFoundException", "StateMachineDoesNotExist", "NoSuchBucket", "ResourceNotFound"):
+        if code in (
+            "ResourceNotFoundException",
+            "StateMachineDoesNotExist",
+            "NoSuchBucket",
+            "ResourceNotFound",
+        ):
             hint = f" Is deployment {target.deployment.name!r} deployed there?" if target else ""
-        return f"{error.operation_name} at {where}: {error.response.get('Error', {}).get('Message', code)} ({code}).{hint}"
+        message = error.response.get("Error", {}).get("Message", code)
+        return f"{error.operation_name} at {where}: {message} ({code}).{hint}"
     return f"{where}: {error}"

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
+from fabric.client import Fabric, Unavailable
+
 from cli.errors import CliError
 from cli.target import Target
 from contracts.datasets import LabelRow
 from contracts.inference import BadRequest
-from fabric.client import Fabric, Unavailable
 
 DEADLINE_MS = 2_000  # an operator's patience, not the chatbot's
 
@@ -42,8 +43,12 @@ class Answered:
 
 
 def fabric_for(target: Target, story: str) -> Fabric:
-    return Fabric(story, sagemaker_runtime=target.client("sagemaker-runtime"), firehose=target.client("firehose"),
-                  deadline_ms=DEADLINE_MS)
+    return Fabric(
+        story,
+        sagemaker_runtime=target.client("sagemaker-runtime"),
+        firehose=target.client("firehose"),
+        deadline_ms=DEADLINE_MS,
+    )
 
 
 def ask(target: Target, story: str, text: str, *, cohort: str | None, daypart: str | None) -> dict[str, Any]:
@@ -55,8 +60,14 @@ def ask(target: Target, story: str, text: str, *, cohort: str | None, daypart: s
         raise CliError(f"the endpoint did not answer: {error}") from None
 
 
-def replay(target: Target, story: str, rows: Sequence[LabelRow], *, requests: int,
-           tick: Callable[[], None] = lambda: None) -> Answered:
+def replay(
+    target: Target,
+    story: str,
+    rows: Sequence[LabelRow],
+    *,
+    requests: int,
+    tick: Callable[[], None] = lambda: None,
+) -> Answered:
     """Send `requests` texts one after the other. A failed one is counted, never hidden."""
     if not rows:
         raise CliError("the file has no good row to send")

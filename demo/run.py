@@ -55,7 +55,16 @@ SCENES: tuple[tuple[str, Scene], ...] = (
 )
 NEEDED_BY_ALL = ("deploy", "first_promotion")
 # What a scene may run into; anything else is a bug of the demo itself and should stop it loudly.
-SCENE_ERRORS = (SceneFailed, WorldError, CliError, ClientError, BotoCoreError, TimeoutError, KeyError, OSError)
+SCENE_ERRORS = (
+    SceneFailed,
+    WorldError,
+    CliError,
+    ClientError,
+    BotoCoreError,
+    TimeoutError,
+    KeyError,
+    OSError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +98,9 @@ def run(options: Options, console: Console) -> int:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def play(chosen: tuple[tuple[str, Scene], ...], stage: Stage, console: Console, started: float, options: Options) -> int:
+def play(
+    chosen: tuple[tuple[str, Scene], ...], stage: Stage, console: Console, started: float, options: Options
+) -> int:
     results: list[report.SceneResult] = []
     for number, (name, scene) in enumerate(chosen, start=1):
         result = play_scene(name, scene, stage, console, f"[{number}/{len(chosen)}]")
@@ -108,6 +119,7 @@ def play(chosen: tuple[tuple[str, Scene], ...], stage: Stage, console: Console, 
 def play_scene(name: str, scene: Scene, stage: Stage, console: Console, number: str) -> report.SceneResult:
     started = time.monotonic()
     with console.status(f"{number} {name}") as status:
+
         def say(text: str) -> None:
             status.update(f"{number} {name} [dim]{escape(text)}[/dim]")
 
@@ -115,33 +127,54 @@ def play_scene(name: str, scene: Scene, stage: Stage, console: Console, number: 
         try:
             detail, passed = scene(stage), True
         except SCENE_ERRORS as error:
-            detail, passed = f"{type(error).__name__}: {error}" if not isinstance(error, SceneFailed) else str(error), False
+            detail, passed = (
+                f"{type(error).__name__}: {error}" if not isinstance(error, SceneFailed) else str(error),
+                False,
+            )
     seconds = time.monotonic() - started
     mark = "[green]pass[/green]" if passed else "[red]FAIL[/red]"
-    console.print(f"{number:>7} {mark} [bold]{name}[/bold] {seconds:5.1f} s  {escape(detail)}", highlight=False)
+    console.print(
+        f"{number:>7} {mark} [bold]{name}[/bold] {seconds:5.1f} s  {escape(detail)}", highlight=False
+    )
     return report.SceneResult(name=name, passed=passed, detail=detail, seconds=round(seconds, 1))
 
 
 def fetch(dataset: str, console: Console) -> Material:
     """Data and weights, from the cache when they are there; prints the licences."""
-    from data import catalog, e5
     from cli import labels
+    from data import catalog, e5
 
     info = catalog.load(dataset)
     encoder = e5.encoder_dir()
     validation = labels.check(info.path)
     labels.refuse_when_too_bad(validation)
     golden = tuple(row for row in validation.rows if is_golden(row, validation.taxonomy.golden_share))
-    console.print(f"data: {info.path.name}, {len(validation.rows)} rows ({len(golden)} golden), {info.kind} data, "
-                  f"taxonomy {validation.taxonomy.name}, licence {info.licence}", highlight=False)
-    return Material(name=dataset, path=info.path, kind=info.kind, licence=info.licence, rows=validation.rows,
-                    golden=golden, encoder=encoder)
+    console.print(
+        f"data: {info.path.name}, {len(validation.rows)} rows ({len(golden)} golden), {info.kind} data, "
+        f"taxonomy {validation.taxonomy.name}, licence {info.licence}",
+        highlight=False,
+    )
+    return Material(
+        name=dataset,
+        path=info.path,
+        kind=info.kind,
+        licence=info.licence,
+        rows=validation.rows,
+        golden=golden,
+        encoder=encoder,
+    )
 
 
 def stage_for(world: World, material: Material, assembly: Path) -> Stage:
     target = Target.of(world.deployment.name, world.endpoint_url)
-    return Stage(world=world, target=target, story=story(STORY), material=material, assembly=assembly,
-                 say=lambda text: None)
+    return Stage(
+        world=world,
+        target=target,
+        story=story(STORY),
+        material=material,
+        assembly=assembly,
+        say=lambda text: None,
+    )
 
 
 def chosen_scenes(names: tuple[str, ...]) -> tuple[tuple[str, Scene], ...]:
@@ -149,7 +182,9 @@ def chosen_scenes(names: tuple[str, ...]) -> tuple[tuple[str, Scene], ...]:
     for name in names:
         if name not in known:
             raise CliError(f"unknown scene {name!r}: allowed are {', '.join(known)}")
-    return tuple((name, scene) for name, scene in SCENES if not names or name in names or name in NEEDED_BY_ALL)
+    return tuple(
+        (name, scene) for name, scene in SCENES if not names or name in names or name in NEEDED_BY_ALL
+    )
 
 
 @contextmanager
@@ -163,6 +198,7 @@ def step(console: Console, what: str) -> Iterator[None]:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """SIGTERM ends the demo like Ctrl-C, so that `finally` blocks run and nothing is left behind."""
+
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 

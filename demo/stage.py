@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from cli import executions, flags, labels, status, traffic
 from cli.executions import Finished
 from cli.target import Target
-from contracts import naming
+from contracts import naming, pipeline
 from contracts.datasets import LabelRow
 from contracts.story import StoryContract
 from demo.world import World
@@ -50,7 +50,7 @@ class Stage:
     assembly: Path  # the synthesised templates
     say: Callable[[str], None]
     executions: list[Finished] = field(default_factory=list)
-    serving: dict[str, float] = field(default_factory=dict)
+    serving: dict[str, float | None] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -64,16 +64,25 @@ class Stage:
 
     def finish(self, arn: str) -> Finished:
         run = arn.rsplit(":", 1)[-1]
-        done = executions.wait(self.target, arn, timeout_s=RUN_TIMEOUT_S,
-                               on_state=lambda state: self.say(f"{run}: {state}"))
+        done = executions.wait(
+            self.target, arn, timeout_s=RUN_TIMEOUT_S, on_state=lambda state: self.say(f"{run}: {state}")
+        )
         self.executions.append(done)
         return done
 
     def ingest(self, path: Path) -> labels.Ingest:
-        done = labels.ingest(self.target, path, story=self.slug, validation=labels.check(path),
-                             on_state=lambda state: self.say(f"labels: {state}"))
-        expect(done.execution.outcome == labels.INGESTED, f"ingest of {path.name} ended as {done.execution.outcome}: "
-                                                          f"{done.execution.error or done.execution.output}")
+        done = labels.ingest(
+            self.target,
+            path,
+            story=self.slug,
+            validation=labels.check(path),
+            on_state=lambda state: self.say(f"labels: {state}"),
+        )
+        expect(
+            done.execution.outcome == labels.INGESTED,
+            f"ingest of {path.name} ended as {done.execution.outcome}: "
+            f"{done.execution.error or done.execution.output}",
+        )
         return done
 
     def pointer(self) -> dict[str, Any]:
@@ -94,16 +103,22 @@ class Stage:
 
     def evidence(self, run_id: str, file: str) -> dict[str, Any]:
         """A file that a run's evaluation left: evaluation.json or verdict.json."""
-        key = f"{naming.run_prefix(self.slug, run_id)}evaluation/{file}"
-        body = self.target.client("s3").get_object(Bucket=self.target.bucket(naming.ARTIFACTS), Key=key)["Body"]
-        return dict(json.loads(body.read()))
+        folder = naming.run_prefix(self.slug, run_id) + pipeline.EVALUATION_FOLDER
+        return self.read_json(f"s3://{self.target.bucket(naming.ARTIFACTS)}/{folder}{file}")
+
+    def read_json(self, uri: str) -> dict[str, Any]:
+        bucket, key = uri.removeprefix("s3://").split("/", 1)
+        return dict(json.loads(self.target.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()))
 
     def audit_ids(self) -> set[str]:
-        pages = self.target.client("dynamodb").get_paginator("scan").paginate(
-            TableName=naming.audit_table(self.target.deployment.name))
+        pages = (
+            self.target.client("dynamodb")
+            .get_paginator("scan")
+            .paginate(TableName=naming.audit_table(self.target.deployment.name))
+        )
         return {item["id"]["S"] for page in pages for item in page["Items"]}
 
-    def write_labels(self, name: str, rows: list[Mapping[str, Any]]) -> Path:
+    def write_labels(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
         """A label file in the demo's folder, with the label set of the material beside it if it has one."""
         path = self.world.folder / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
@@ -136,5 +151,8 @@ def expect(truth: bool, otherwise: str) -> None:
 
 
 def expect_outcome(run: Finished, wanted: str) -> None:
-    expect(run.outcome == wanted, f"{run.name} ended as {run.outcome}, wanted {wanted}; last states: "
-                                  f"{' > '.join(run.states[-4:])}{': ' + run.error[:300] if run.error else ''}")
+    expect(
+        run.outcome == wanted,
+        f"{run.name} ended as {run.outcome}, wanted {wanted}; last states: "
+        f"{' > '.join(run.states[-4:])}{': ' + run.error[:300] if run.error else ''}",
+    )

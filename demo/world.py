@@ -70,8 +70,21 @@ def embedded_aws(folder: Path, *, deployment: Deployment, clock_factor: float) -
     port = _free_port()
     world = World(folder=folder, deployment=deployment, endpoint_url=f"http://localhost:{port}")
     try:
-        _local(["up", "--detach", "--port", str(port), "--data-dir", str(world.data_dir), "--region",
-                deployment.region, "--clock-factor", f"{clock_factor:g}"], "start of the embedded AWS")
+        _local(
+            [
+                "up",
+                "--detach",
+                "--port",
+                str(port),
+                "--data-dir",
+                str(world.data_dir),
+                "--region",
+                deployment.region,
+                "--clock-factor",
+                f"{clock_factor:g}",
+            ],
+            "start of the embedded AWS",
+        )
         yield world
     finally:
         world.stop()
@@ -108,8 +121,9 @@ def _run(command: list[str], what: str, env: Mapping[str, str]) -> str:
 
 def _control(endpoint_url: str, method: str, path: str, body: dict[str, Any] | None = None) -> str:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(endpoint_url + path, data=data, method=method,
-                                     headers={"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        endpoint_url + path, data=data, method=method, headers={"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=30) as answer:
         return bytes(answer.read()).decode()
 

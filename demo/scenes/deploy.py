@@ -22,8 +22,11 @@ def deploy(stage: Stage) -> str:
     bad = {name: found[name] for name in wanted if not found[name].endswith("_COMPLETE")}
     expect(not bad, f"stacks did not complete: {bad}")
     resources = sum(
-        len(page["StackResourceSummaries"]) for name in wanted
+        len(page["StackResourceSummaries"])
+        for name in wanted
         for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
     )
-    return (f"{len(wanted)} stacks, {resources} resources from the templates that AWS gets, "
-            f"in {stage.timings['deploy']:.1f} s; an unsupported type would have been an error")
+    return (
+        f"{len(wanted)} stacks, {resources} resources from the templates that AWS gets, "
+        f"in {stage.timings['deploy']:.1f} s; an unsupported type would have been an error"
+    )

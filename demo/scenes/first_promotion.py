@@ -18,16 +18,25 @@ def first_promotion(stage: Stage) -> str:
     pointer = stage.pointer()
     endpoint = stage.endpoint()
     expect(endpoint.status == "InService", f"the endpoint is {endpoint.status}")
-    expect(stage.served_version() == str(pointer["version"]),
-           f"the pointer says {pointer['version']}, the endpoint answers as {stage.served_version()}")
+    expect(
+        stage.served_version() == str(pointer["version"]),
+        f"the pointer says {pointer['version']}, the endpoint answers as {stage.served_version()}",
+    )
     expect(any(run.name in id_ for id_ in stage.audit_ids()), f"no audit record names run {run.name}")
-    package = stage.target.client("sagemaker").describe_model_package(ModelPackageName=pointer["model_package_arn"])
-    expect(package["ModelApprovalStatus"] == "Approved",
-           f"the registered package is {package['ModelApprovalStatus']}, wanted Approved")
+    package = stage.target.client("sagemaker").describe_model_package(
+        ModelPackageName=pointer["model_package_arn"]
+    )
+    expect(
+        package["ModelApprovalStatus"] == "Approved",
+        f"the registered package is {package['ModelApprovalStatus']}, wanted Approved",
+    )
     metrics = stage.evidence(run.name, naming.EVALUATION_FILE)["metrics"]
-    return (f"{len(ingest.validation.rows)} labels of {ingest.validation.taxonomy.name} -> version {pointer['version']}, "
-            f"golden macro accuracy {metrics['macro_accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}; signed, "
-            f"registered, serving and audited in {stage.timings['first_promotion']:.0f} s")
+    return (
+        f"{len(ingest.validation.rows)} labels of {ingest.validation.taxonomy.name} -> version "
+        f"{pointer['version']}, "
+        f"golden macro accuracy {metrics['macro_accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}; signed, "
+        f"registered, serving and audited in {stage.timings['first_promotion']:.0f} s"
+    )
 
 
 def upload_encoder(stage: Stage) -> None:

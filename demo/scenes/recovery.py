@@ -23,26 +23,40 @@ def rollback(stage: Stage) -> str:
     seconds = time.monotonic() - started
     expect_outcome(run, events.ROLLED_BACK)
     after = stage.pointer()
-    expect(after["version"] == before["previous"]["version"],
-           f"the pointer is at {after['version']}, wanted {before['previous']['version']}")
-    expect(stage.served_version() == str(after["version"]), "the endpoint does not answer as the pointer's version")
+    expect(
+        after["version"] == before["previous"]["version"],
+        f"the pointer is at {after['version']}, wanted {before['previous']['version']}",
+    )
+    expect(
+        stage.served_version() == str(after["version"]),
+        "the endpoint does not answer as the pointer's version",
+    )
     expect(seconds <= ROLLBACK_LIMIT_S, f"it took {seconds:.0f} s")
     stage.timings["rollback"] = seconds
-    return (f"version {before['version']} -> {after['version']} in {seconds:.1f} s. That is the control path only, with "
-            "shortened waits: in production the 60 s hold while the previous fleet is still warm (the bake and the hour after)")
+    return (
+        f"version {before['version']} -> {after['version']} in {seconds:.1f} s. That is the control "
+        "path only, with "
+        "shortened waits: in production the 60 s hold while the previous fleet is still warm (the "
+        "bake and the hour after)"
+    )
 
 
 def ensure_previous(stage: Stage) -> None:
     """A drift run may have been rejected; then nothing was promoted since the first time."""
     if not stage.pointer().get("previous"):
-        expect_outcome(stage.retrain(reason="a second version to go back from", hyperparameters=BRIEF), events.PROMOTED)
+        expect_outcome(
+            stage.retrain(reason="a second version to go back from", hyperparameters=BRIEF), events.PROMOTED
+        )
 
 
 def deploy_keeps_promotion(stage: Stage) -> str:
     flag = naming.promotion_flag(stage.slug)
     stage.say("synthesising with another tag")
-    assembly = synthesise(stage.world.folder / "cdk.out.second", deployment=stage.target.deployment,
-                          context={"tags": {"release": "second"}})
+    assembly = synthesise(
+        stage.world.folder / "cdk.out.second",
+        deployment=stage.target.deployment,
+        context={"tags": {"release": "second"}},
+    )
     alarm, threshold = raise_a_threshold(assembly)
     with stage.unchanged(), stage.flag(flag, False, story=stage.slug, reason="demo: must survive a deploy"):
         before = (stage.pointer(), flags.read(stage.target))
@@ -51,10 +65,15 @@ def deploy_keeps_promotion(stage: Stage) -> str:
         after = (stage.pointer(), flags.read(stage.target))
         expect(before == after, f"pointer and flags were {before}, now they are {after}")
     found = stage.target.client("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
-    expect(bool(found) and float(found[0]["Threshold"]) == threshold, f"the deploy did not change the threshold of {alarm}")
+    expect(
+        bool(found) and float(found[0]["Threshold"]) == threshold,
+        f"the deploy did not change the threshold of {alarm}",
+    )
     shutil.rmtree(stage.world.folder / "cdk.out.second")
-    return (f"a deploy with another tag and {alarm} at {threshold:g} left version {stage.pointer()['version']}, "
-            f"the endpoint and all {len(after[1])} flags as they were, one of them off by hand")
+    return (
+        f"a deploy with another tag and {alarm} at {threshold:g} left version {stage.pointer()['version']}, "
+        f"the endpoint and all {len(after[1])} flags as they were, one of them off by hand"
+    )
 
 
 def raise_a_threshold(assembly: Path) -> tuple[str, float]:
@@ -75,11 +94,16 @@ def answer_lost(stage: Stage) -> str:
     before = stage.endpoint().config
     with stage.world.fault(service="sagemaker", operation="UpdateEndpoint", kind="lose_answer", times=1):
         run = stage.retrain(reason="the answer of UpdateEndpoint gets lost", hyperparameters=BRIEF)
-        lost = [c for c in stage.world.calls() if c["operation"] == "UpdateEndpoint" and int(c["status"]) >= 500]
+        lost = [
+            c for c in stage.world.calls() if c["operation"] == "UpdateEndpoint" and int(c["status"]) >= 500
+        ]
     expect(bool(lost), "no answer was lost: the fault did nothing")
     expect_outcome(run, events.PROMOTED)
     endpoint, pointer = stage.endpoint(), stage.pointer()
     expect(endpoint.config != before, "the endpoint never moved")
     expect(stage.served_version() == str(pointer["version"]), "pointer and endpoint disagree")
-    return (f"the update happened, its answer was a 500; the retry looked first and went on: pointer and endpoint both "
-            f"say version {pointer['version']}")
+    return (
+        "the update happened, its answer was a 500; the retry looked first and went on: pointer "
+        "and endpoint both "
+        f"say version {pointer['version']}"
+    )

@@ -21,13 +21,18 @@ def worse_candidate_rejected(stage: Stage) -> str:
         verdict = stage.evidence(run.name, naming.VERDICT_FILE)
         failed = verdict["failed"]
         expect(bool(failed), "the verdict names no failed gate")
-        expect(any("slice" in gate or "[" in gate for gate in failed), f"the verdict names no slice: {failed}")
+        expect(
+            any("slice" in gate or "[" in gate for gate in failed), f"the verdict names no slice: {failed}"
+        )
     finally:
         stage.ingest(stage.write_labels("mended", [full(row, "mended") for row in stage.material.rows]))
     accuracy = stage.evidence(run.name, naming.EVALUATION_FILE)["metrics"]["macro_accuracy"]
     shown = ", ".join(failed[:4]) + (f" and {len(failed) - 4} more" if len(failed) > 4 else "")
-    return (f"macro accuracy {accuracy:.3f}; rejected by {shown}; version {stage.pointer()['version']} still serves; "
-            "the labels are mended again")
+    return (
+        f"macro accuracy {accuracy:.3f}; rejected by {shown}; version {stage.pointer()['version']} "
+        "still serves; "
+        "the labels are mended again"
+    )
 
 
 def damaged(stage: Stage) -> list[dict[str, Any]]:
@@ -35,8 +40,11 @@ def damaged(stage: Stage) -> list[dict[str, Any]]:
     golden = {row.id for row in stage.material.golden}
     labels = sorted({row.label for row in stage.material.rows})
     following = dict(zip(labels, labels[1:] + labels[:1], strict=True))
-    return [full(row, "damaged") | ({} if row.id in golden else {"label": following[row.label], "annotator_labels": []})
-            for row in stage.material.rows]
+    return [
+        full(row, "damaged")
+        | ({} if row.id in golden else {"label": following[row.label], "annotator_labels": []})
+        for row in stage.material.rows
+    ]
 
 
 def full(row: LabelRow, batch: str) -> dict[str, Any]:
