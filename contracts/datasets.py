@@ -39,7 +39,7 @@ class FieldSpec:
     allowed: tuple[str, ...] = ()
 
 
-# Version 1. A new optional field is a compatible change; a new required one, a removed or a retyped one is not.
+# Version 1. A new optional field is a compatible change; a new required, removed or retyped one is not.
 FIELDS: tuple[FieldSpec, ...] = (
     FieldSpec(name="id", type=str, required=True),
     FieldSpec(name="text", type=str, required=True),
@@ -160,9 +160,10 @@ def _field_problem(row: int, raw: Mapping[str, Any], labels: frozenset[str]) -> 
         if spec.allowed and value not in spec.allowed:
             return RowProblem(row=row, field=spec.name, reason="value_not_allowed",
                               allowed=", ".join(spec.allowed), value=str(value)[:80])
-    if raw.get("schema_version", SCHEMA_VERSION) not in READABLE_SCHEMA_VERSIONS:
+    if raw.get("schema_version") not in (None, *READABLE_SCHEMA_VERSIONS):
         return RowProblem(row=row, field="schema_version", reason="unknown_schema_version",
-                          allowed=", ".join(map(str, READABLE_SCHEMA_VERSIONS)), value=str(raw["schema_version"]))
+                          allowed=", ".join(map(str, READABLE_SCHEMA_VERSIONS)),
+                          value=str(raw["schema_version"]))
     if raw["label"] not in labels:
         return RowProblem(row=row, field="label", reason="unknown_label",
                           allowed=", ".join(sorted(labels)), value=raw["label"][:80])
@@ -182,8 +183,6 @@ def _text_problem(row: int, raw: Mapping[str, Any]) -> RowProblem | None:
     if len(text) > MAX_TEXT_CHARS:
         return RowProblem(row=row, field="text", reason="too_long",
                           allowed=f"at most {MAX_TEXT_CHARS} characters", value=f"{len(text)} characters")
-    if any(0xD800 <= ord(c) <= 0xDFFF for c in text):
-        return RowProblem(row=row, field="text", reason="unpaired_surrogate", allowed="valid Unicode")
     return None
 
 
@@ -193,23 +192,39 @@ def parse_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any] | 
         if not line.strip():
             continue
         try:
-            value = json.loads(line.decode("utf-8"))
+            # some editors begin a file with a byte order mark
+            value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             yield number, RowProblem(row=number, field="(line)", reason="not_utf8",
                                      allowed=f"UTF-8 text (byte {error.start} is not)")
             continue
         except json.JSONDecodeError as error:
             yield number, RowProblem(row=number, field="(line)", reason="invalid_json",
-                                     allowed=f"one JSON object per line ({error.msg} at column {error.colno})")
+                                     allowed=f"one JSON object per line ({error.msg}, column {error.colno})")
+            continue
+        except (ValueError, RecursionError):  # a number of 4,301 digits; a thousand brackets
+            yield number, RowProblem(row=number, field="(line)", reason="invalid_json",
+                                     allowed="one flat JSON object per line")
             continue
         if isinstance(value, dict):
-            yield number, value
+            yield number, _surrogate_problem(number, value) or value
         else:
             yield number, RowProblem(row=number, field="(line)", reason="not_an_object",
                                      allowed="one JSON object per line")
 
 
-def resolve_taxonomy(file: str, rows: Sequence[Mapping[str, Any]], declared: Taxonomy | None = None) -> Taxonomy:
+def _surrogate_problem(row: int, raw: Mapping[str, Any]) -> RowProblem | None:
+    """JSON can escape half a character (`\\ud800`), which no file, hash or tokeniser takes."""
+    for spec in FIELDS:
+        value = raw.get(spec.name)
+        if isinstance(value, str) and any(0xD800 <= ord(c) <= 0xDFFF for c in value):
+            return RowProblem(row=row, field=spec.name, reason="unpaired_surrogate", allowed="valid Unicode")
+    return None
+
+
+def resolve_taxonomy(
+    file: str, rows: Sequence[Mapping[str, Any]], declared: Taxonomy | None = None
+) -> Taxonomy:
     """Which label set a file speaks.
 
     The one declared beside it, else the one its rows name, else the known one that holds most of
@@ -219,7 +234,8 @@ def resolve_taxonomy(file: str, rows: Sequence[Mapping[str, Any]], declared: Tax
         return declared
     named = {row["taxonomy"] for row in rows if isinstance(row.get("taxonomy"), str)}
     if len(named) > 1:
-        raise LabelFileError(f"{file}: rows name several taxonomies ({', '.join(sorted(named))}); use one per file")
+        names = ", ".join(sorted(named))
+        raise LabelFileError(f"{file}: rows name several taxonomies ({names}); use one per file")
     if named:
         name = named.pop()
         if name in TAXONOMIES:
@@ -243,15 +259,18 @@ def _derived_taxonomy(file: str, rows: Sequence[Mapping[str, Any]], counts: Coun
         )
 
     def values(field: str, order: tuple[str, ...]) -> tuple[str, ...]:
-        seen = Counter(row.get(field) for row in rows)
+        seen = Counter(value for row in rows if isinstance(value := row.get(field), str))
         return tuple(v for v in order if seen[v] >= 0.01 * len(rows))
 
-    languages = Counter(row.get("language") or detect_language(str(row.get("text", ""))) for row in rows)
+    languages = Counter(str(row.get("language") or detect_language(str(row.get("text", "")))) for row in rows)
+    spoken = tuple(v for v in LANGUAGES if languages[v] >= 0.01 * len(rows))
+    if not spoken:
+        raise LabelFileError(f"{file}: no row has a language that is known; allowed: {', '.join(LANGUAGES)}")
     every_row = {f: all(row.get(f) for row in rows) for f in ("cohort", "daypart")}
     return Taxonomy(
         name=f"derived-{hashlib.sha256(','.join(labels).encode()).hexdigest()[:8]}",
         labels=labels, safety_critical=(),
-        languages=tuple(v for v in LANGUAGES if languages[v] >= 0.01 * len(rows)),
+        languages=spoken,
         cohorts=values("cohort", COHORTS) if every_row["cohort"] else (),
         dayparts=values("daypart", DAYPARTS) if every_row["daypart"] else (),
     )
@@ -259,15 +278,30 @@ def _derived_taxonomy(file: str, rows: Sequence[Mapping[str, Any]], counts: Coun
 
 def taxonomy_from_dict(raw: Mapping[str, Any]) -> Taxonomy:
     """A declared label set: {"name", "labels", "safety_critical", "languages", "cohorts"?, "dayparts"?}."""
+
+    def names(field: str, *, needed: bool = False) -> tuple[str, ...]:
+        value = raw.get(field)
+        if value is None and not needed:
+            return ()
+        if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+            raise LabelFileError(f"taxonomy: field {field!r} must be a list of strings")
+        return tuple(value)
+
+    if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
+        raise LabelFileError("taxonomy: needed is an object with name, labels and languages")
+    share = raw.get("golden_share", 0.4)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+        raise LabelFileError("taxonomy: field 'golden_share' must be a number between 0 and 1")
     try:
         return Taxonomy(
-            name=str(raw["name"]), labels=tuple(raw["labels"]), safety_critical=tuple(raw.get("safety_critical", ())),
-            languages=tuple(raw["languages"]), cohorts=tuple(raw.get("cohorts", ())),
-            dayparts=tuple(raw.get("dayparts", ())), golden_share=float(raw.get("golden_share", 0.4)),
-            kind=str(raw.get("kind", "own")),
+            name=raw["name"], labels=names("labels", needed=True), safety_critical=names("safety_critical"),
+            languages=names("languages", needed=True), cohorts=names("cohorts"), dayparts=names("dayparts"),
+            golden_share=float(share), kind=str(raw.get("kind", "own")),
         )
-    except KeyError as missing:
-        raise LabelFileError(f"taxonomy file: field {missing} is missing; needed: name, labels, languages") from None
+    except LabelFileError:
+        raise
+    except ValueError as error:
+        raise LabelFileError(str(error)) from None
 
 
 def declared_taxonomy(path: Path) -> Taxonomy | None:
@@ -277,6 +311,8 @@ def declared_taxonomy(path: Path) -> Taxonomy | None:
         return None
     try:
         return taxonomy_from_dict(json.loads(beside.read_text("utf-8")))
+    except UnicodeDecodeError as error:
+        raise LabelFileError(f"{beside.name}: not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise LabelFileError(f"{beside.name}: invalid JSON ({error.msg} at line {error.lineno})") from None
 
@@ -302,7 +338,8 @@ def validate_lines(
         else:
             parsed.append((number, value))
     if not parsed and not problems:
-        raise LabelFileError(f"{file}: the file is empty; expected one JSON object per line with id, text and label")
+        raise LabelFileError(
+            f"{file}: the file is empty; expected one JSON object per line with id, text and label")
     chosen = resolve_taxonomy(file, [value for _, value in parsed], taxonomy) if parsed else \
         (taxonomy or next(iter(TAXONOMIES.values())))
     labels = frozenset(chosen.labels)

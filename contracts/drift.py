@@ -28,8 +28,12 @@ class Reference:
     def __post_init__(self) -> None:
         inner = self.edges or self.categories
         if len(self.counts) != len(inner) + 1:
-            raise ValueError(f"{self.feature}: {len(inner)} edges or categories need {len(inner) + 1} counts, "
-                             f"got {len(self.counts)}")
+            raise ValueError(
+                f"{self.feature}: {len(inner)} edges or categories need {len(inner) + 1} counts, "
+                f"got {len(self.counts)}"
+            )
+        if any(count < 0 for count in self.counts):
+            raise ValueError(f"{self.feature}: counts must be 0 or more, got {list(self.counts)}")
         if list(self.edges) != sorted(self.edges):
             raise ValueError(f"{self.feature}: edges must ascend, got {list(self.edges)}")
 
@@ -40,13 +44,21 @@ class Reference:
         return self.categories.index(text) if text in self.categories else len(self.categories)
 
     def to_dict(self) -> dict[str, object]:
-        return {"feature": self.feature, "counts": list(self.counts), "edges": list(self.edges),
-                "categories": list(self.categories)}
+        return {
+            "feature": self.feature,
+            "counts": list(self.counts),
+            "edges": list(self.edges),
+            "categories": list(self.categories),
+        }
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Sequence]) -> Reference:
-        return cls(feature=str(raw["feature"]), counts=tuple(raw["counts"]), edges=tuple(raw.get("edges", ())),
-                   categories=tuple(raw.get("categories", ())))
+        return cls(
+            feature=str(raw["feature"]),
+            counts=tuple(raw["counts"]),
+            edges=tuple(raw.get("edges", ())),
+            categories=tuple(raw.get("categories", ())),
+        )
 
 
 def psi(reference: Sequence[int], current: Sequence[int]) -> float:
@@ -57,7 +69,9 @@ def psi(reference: Sequence[int], current: Sequence[int]) -> float:
     if len(reference) != len(current):
         raise ValueError(f"both histograms need the same bins, got {len(reference)} and {len(current)}")
     if sum(reference) == 0 or sum(current) == 0:
-        raise ValueError("PSI needs rows on both sides; an empty window is missing data, not absence of drift")
+        raise ValueError(
+            "PSI needs rows on both sides; an empty window is missing data, not absence of drift"
+        )
     bins = len(reference)
     p_total = sum(reference) + _SMOOTHING * bins
     q_total = sum(current) + _SMOOTHING * bins

@@ -124,7 +124,7 @@ JUDGE = FunctionContract(
     name="judge", environment=JudgeEnv, actions=(*_READ_OBJECTS, "s3:PutObject", *_KMS_DATA),
 )
 PUBLISH = FunctionContract(
-    # reads runs/SLUG/, reads and writes models/SLUG/ in the artifacts bucket; the signing key; the story's group
+    # reads runs/SLUG/, reads and writes models/SLUG/ in the artifacts bucket; signing key; the story's group
     name="publish", environment=PublishEnv, timeout_s=600, memory_mb=1024,
     actions=(*_READ_OBJECTS, "s3:PutObject", *_KMS_DATA, "kms:Sign", "kms:Verify",
              "sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"),
@@ -133,8 +133,9 @@ RELEASE_PLAN = FunctionContract(
     # reads models/SLUG/; GetParameter on the serving spec, GetParameters on the technique flags;
     # DeleteEndpoint because nothing else may be done with a Failed endpoint
     name="release_plan", environment=ReleasePlanEnv, timeout_s=60,
-    actions=("dynamodb:GetItem", "dynamodb:PutItem", *_READ_OBJECTS, *_KMS_DATA, "kms:Verify", "kms:GetPublicKey",
-             "ssm:GetParameter", "ssm:GetParameters", "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint",
+    actions=("dynamodb:GetItem", "dynamodb:PutItem", *_READ_OBJECTS, *_KMS_DATA, "kms:Verify",
+             "kms:GetPublicKey", "ssm:GetParameter", "ssm:GetParameters",
+             "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint",
              "sagemaker:DescribeModelPackage", "cloudwatch:PutMetricData"),
 )
 RELEASE_CHECK = FunctionContract(
@@ -166,8 +167,8 @@ FREEZE_GUARD = FunctionContract(
 IMAGE_BUILDER = FunctionContract(
     # a build longer than the function goes on in a fresh invocation of itself; its build gets IMAGE_TAG
     name="image_builder", environment=ImageBuilderEnv, shared=True, timeout_s=900,
-    actions=("codebuild:StartBuild", "codebuild:BatchGetBuilds", "ecr:DescribeImages", "ecr:DescribeRepositories",
-             "lambda:InvokeFunction"),
+    actions=("codebuild:StartBuild", "codebuild:BatchGetBuilds", "ecr:DescribeImages",
+             "ecr:DescribeRepositories", "lambda:InvokeFunction"),
 )
 
 FUNCTIONS: dict[str, FunctionContract] = {f.name: f for f in (

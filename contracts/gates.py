@@ -88,67 +88,122 @@ class Verdict:
         return tuple(f"{g.name}: {g.reason}" for g in self.gates if not g.passed)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"passed": self.passed, "failed": list(self.failed), "reasons": list(self.reasons()),
-                "gates": [asdict(g) for g in self.gates]}
+        return {
+            "passed": self.passed,
+            "failed": list(self.failed),
+            "reasons": list(self.reasons()),
+            "gates": [asdict(g) for g in self.gates],
+        }
 
 
 def lookup(report: Report, path: str) -> float | None:
-    """The number at a dotted path; None when absent, not a number, or NaN."""
+    """The number at a dotted path; None when absent, not a number, NaN or infinite."""
     node: Any = report
     for part in path.split("."):
         if not isinstance(node, Mapping) or part not in node:
             return None
         node = node[part]
-    if isinstance(node, bool) or not isinstance(node, int | float) or math.isnan(node):
+    if isinstance(node, bool) or not isinstance(node, int | float):
         return None
-    return float(node)
+    try:
+        value = float(node)
+    except OverflowError:  # JSON knows no largest integer
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _entry(report: Report, group: str, key: str) -> Mapping[str, Any] | None:
+    """One slice or comparison of the report; its key holds dots and commas, so it is no path."""
+    entries = report.get(group)
+    found = entries.get(key) if isinstance(entries, Mapping) else None
+    return found if isinstance(found, Mapping) else None
 
 
 def _judge_metric(gate: MetricGate, report: Report) -> GateResult:
     value = lookup(report, gate.path)
     if value is None:
-        return GateResult(name=gate.name, value=None, limit=gate.limit, passed=False,
-                          reason=f"no evidence: the report has no number at {gate.path}")
+        return GateResult(
+            name=gate.name,
+            value=None,
+            limit=gate.limit,
+            passed=False,
+            reason=f"no evidence: the report has no number at {gate.path}",
+        )
     passed = gate.at_least <= value <= gate.at_most
-    return GateResult(name=gate.name, value=value, limit=gate.limit, passed=passed,
-                      reason="" if passed else f"must be {gate.limit}, got {value:.4g}")
+    return GateResult(
+        name=gate.name,
+        value=value,
+        limit=gate.limit,
+        passed=passed,
+        reason="" if passed else f"must be {gate.limit}, got {value:.4g}",
+    )
 
 
 def _judge_slice(gate: SliceGate, key: str, report: Report) -> GateResult:
     name, limit = f"{gate.name}[{key}]", f">= {gate.at_least:g} on >= {gate.min_rows} rows"
-    found = report.get("slices", {}).get(key)
-    rows = lookup(found, "rows") if isinstance(found, Mapping) else None
-    if rows is None or rows < gate.min_rows:
-        return GateResult(name=name, value=None, limit=limit, passed=False,
-                          reason=f"no evidence: {int(rows or 0)} golden rows, needs {gate.min_rows}")
+    found = _entry(report, "slices", key)
+    rows = lookup(found, "rows") if found is not None else None
+    if found is None or rows is None or rows < gate.min_rows:
+        return GateResult(
+            name=name,
+            value=None,
+            limit=limit,
+            passed=False,
+            reason=f"no evidence: {int(rows or 0)} golden rows, needs {gate.min_rows}",
+        )
     value = lookup(found, gate.metric)
     if value is None:
-        return GateResult(name=name, value=None, limit=limit, passed=False, reason=f"no evidence: no {gate.metric}")
+        return GateResult(
+            name=name, value=None, limit=limit, passed=False, reason=f"no evidence: no {gate.metric}"
+        )
     passed = value >= gate.at_least
-    return GateResult(name=name, value=value, limit=limit, passed=passed,
-                      reason="" if passed else f"must be >= {gate.at_least:g}, got {value:.4g}")
+    return GateResult(
+        name=name,
+        value=value,
+        limit=limit,
+        passed=passed,
+        reason="" if passed else f"must be >= {gate.at_least:g}, got {value:.4g}",
+    )
 
 
 def _judge_comparison(gate: ComparisonGate, report: Report, *, has_champion: bool) -> GateResult:
     limit = f"drop <= {gate.allowed_drop:g}, not beyond doubt, on >= {gate.min_rows} pairs"
     if not has_champion:
         return GateResult(name=gate.name, value=None, limit=limit, passed=True, reason="")
-    found = report.get("comparison", {}).get(gate.comparison)
-    if not isinstance(found, Mapping):
-        return GateResult(name=gate.name, value=None, limit=limit, passed=False,
-                          reason=f"no evidence: comparison {gate.comparison!r} with the champion was not made")
+    found = _entry(report, "comparison", gate.comparison)
+    if found is None:
+        return GateResult(
+            name=gate.name,
+            value=None,
+            limit=limit,
+            passed=False,
+            reason=f"no evidence: comparison {gate.comparison!r} with the champion was not made",
+        )
     rows, delta, upper = (lookup(found, k) for k in ("rows", "delta", "upper"))
     if rows is None or rows < gate.min_rows or delta is None or upper is None:
-        return GateResult(name=gate.name, value=delta, limit=limit, passed=False,
-                          reason=f"no evidence: {int(rows or 0)} paired rows, needs {gate.min_rows}")
+        return GateResult(
+            name=gate.name,
+            value=delta,
+            limit=limit,
+            passed=False,
+            reason=f"no evidence: {int(rows or 0)} paired rows, needs {gate.min_rows}",
+        )
     passed = upper >= -gate.allowed_drop
     where = f" (worst: {found['worst']})" if found.get("worst") else ""
-    return GateResult(name=gate.name, value=delta, limit=limit, passed=passed,
-                      reason="" if passed else f"worse than the champion beyond doubt: {delta:+.4f}, "
-                                               f"at best {upper:+.4f}{where}")
+    return GateResult(
+        name=gate.name,
+        value=delta,
+        limit=limit,
+        passed=passed,
+        reason=""
+        if passed
+        else f"worse than the champion beyond doubt: {delta:+.4f}, at best {upper:+.4f}{where}",
+    )
 
 
-def judge(report: Report, *, gates: Sequence[Gate], taxonomy: Taxonomy, champion_version: str | None) -> Verdict:
+def judge(
+    report: Report, *, gates: Sequence[Gate], taxonomy: Taxonomy, champion_version: str | None
+) -> Verdict:
     """One verdict. The report must have compared with the very champion that serves now.
 
     Parameters
@@ -156,12 +211,20 @@ def judge(report: Report, *, gates: Sequence[Gate], taxonomy: Taxonomy, champion
     champion_version : the pointer's version, None when the model was never promoted.
     """
     results: list[GateResult] = []
-    compared = (report.get("champion") or {}).get("version") if isinstance(report.get("champion"), Mapping) else None
+    compared = (
+        (report.get("champion") or {}).get("version") if isinstance(report.get("champion"), Mapping) else None
+    )
     if str(compared) != str(champion_version):
-        results.append(GateResult(
-            name="champion_is_current", value=None, limit=f"compared with version {champion_version}", passed=False,
-            reason=f"the report compared with {compared or 'no champion'}, but {champion_version or 'nothing'} serves",
-        ))
+        results.append(
+            GateResult(
+                name="champion_is_current",
+                value=None,
+                limit=f"compared with version {champion_version}",
+                passed=False,
+                reason=f"the report compared with {compared or 'no champion'}, "
+                f"but {champion_version or 'nothing'} serves",
+            )
+        )
     for gate in gates:
         if isinstance(gate, MetricGate):
             results.append(_judge_metric(gate, report))

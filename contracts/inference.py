@@ -12,10 +12,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.taxonomies import COHORTS, DAYPARTS
+
 MAX_BODY_BYTES = 16_384
 MAX_TEXT_CHARS = 2_000
 
-_UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class BadRequest(ValueError):
@@ -43,7 +45,7 @@ def new_request_id() -> str:
 
 def check_request_id(raw: object) -> str | None:
     """The caller's request_id if it is a UUID (any case), else None."""
-    if isinstance(raw, str) and _UUID.match(raw.lower()):
+    if isinstance(raw, str) and _UUID.fullmatch(raw.lower()):
         return raw.lower()
     return None
 
@@ -62,27 +64,37 @@ def parse_request(body: bytes, *, request_id: str | None = None) -> IntentReques
     """
     rid = check_request_id(request_id) or new_request_id()
     if len(body) > MAX_BODY_BYTES:
-        raise BadRequest(413, "body_too_large", f"a request has at most {MAX_BODY_BYTES} bytes, got {len(body)}", rid)
+        raise BadRequest(
+            413, "body_too_large", f"a request has at most {MAX_BODY_BYTES} bytes, got {len(body)}", rid
+        )
     try:
         raw = json.loads(body.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # ValueError also for an integer of 4,301 digits
         raise BadRequest(400, "invalid_json", "the body must be one JSON object in UTF-8", rid) from None
     if not isinstance(raw, dict):
         raise BadRequest(400, "not_an_object", 'the body must be a JSON object like {"text": "..."}', rid)
     if check_request_id(request_id) is None:
         rid = check_request_id(raw.get("request_id")) or rid
     return IntentRequest(
-        text=_checked_text(raw.get("text"), rid), request_id=rid,
-        cohort=raw["cohort"] if isinstance(raw.get("cohort"), str) else None,
-        daypart=raw["daypart"] if isinstance(raw.get("daypart"), str) else None,
+        text=_checked_text(raw.get("text"), rid),
+        request_id=rid,
+        cohort=_known(raw.get("cohort"), COHORTS),
+        daypart=_known(raw.get("daypart"), DAYPARTS),
     )
+
+
+def _known(value: object, allowed: tuple[str, ...]) -> str | None:
+    """Anything else counts as not given: these two reach capture records, which hold no free text."""
+    return value if isinstance(value, str) and value in allowed else None
 
 
 def _checked_text(text: object, rid: str) -> str:
     if text is None:
         raise BadRequest(400, "text_missing", 'field "text" is missing', rid)
     if not isinstance(text, str):
-        raise BadRequest(400, "text_not_a_string", f'field "text" must be a string, got {type(text).__name__}', rid)
+        raise BadRequest(
+            400, "text_not_a_string", f'field "text" must be a string, got {type(text).__name__}', rid
+        )
     if not text.strip():
         raise BadRequest(400, "text_empty", 'field "text" must not be empty', rid)
     if len(text) > MAX_TEXT_CHARS:
@@ -90,7 +102,9 @@ def _checked_text(text: object, rid: str) -> str:
     for char in text:
         category = unicodedata.category(char)
         if category == "Cs":
-            raise BadRequest(400, "unpaired_surrogate", "the text holds an unpaired surrogate; send valid Unicode", rid)
+            raise BadRequest(
+                400, "unpaired_surrogate", "the text holds an unpaired surrogate; send valid Unicode", rid
+            )
         if category == "Cc" and char not in "\t\n\r":
             raise BadRequest(400, "control_characters", "the text holds control characters; remove them", rid)
     return text

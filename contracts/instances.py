@@ -7,7 +7,9 @@ import re
 # Families whose local NVMe disk is encrypted by its own hardware. SageMaker refuses a KMS key for
 # their volumes (KmsKeyId of an endpoint config, VolumeKmsKeyId of a job). Families ending in "d"
 # (m5d, c6gd ...) have such a disk by naming rule.
-_LOCAL_DISK = frozenset({"g4dn", "g5", "g6", "g6e", "gr6", "p4d", "p4de", "p5", "p5e", "p5en", "trn1", "trn1n", "trn2"})
+_LOCAL_DISK = frozenset(
+    {"g4dn", "g5", "g6", "g6e", "gr6", "p4d", "p4de", "p5", "p5e", "p5en", "trn1", "trn1n", "trn2"}
+)
 
 
 def takes_volume_key(instance_type: str) -> bool:

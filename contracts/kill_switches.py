@@ -39,14 +39,18 @@ class Flag:
 
 
 GLOBAL_FREEZE = Flag(
-    name=naming.GLOBAL_ML_FREEZE, initial=False, safe=False,
+    name=naming.GLOBAL_ML_FREEZE,
+    initial=False,
+    safe=False,
     description="SEV-1/2: pin every model to its last known good version, block deployments, ignore drift",
 )
 
 
 def promotion_flag(slug: str) -> Flag:
     return Flag(
-        name=naming.promotion_flag(slug), initial=True, safe=False,
+        name=naming.promotion_flag(slug),
+        initial=True,
+        safe=False,
         description=f"promotion of {slug}: off keeps the production model and judges without promoting",
     )
 
@@ -65,8 +69,13 @@ class Decision:
     reasons: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
-        return {**asdict(self), "mode": str(self.mode), "techniques": dict(self.techniques),
-                "fallbacks": list(self.fallbacks), "reasons": list(self.reasons)}
+        return {
+            **asdict(self),
+            "mode": str(self.mode),
+            "techniques": dict(self.techniques),
+            "fallbacks": list(self.fallbacks),
+            "reasons": list(self.reasons),
+        }
 
 
 def parse_flag(raw: str | None) -> bool | None:
@@ -101,17 +110,33 @@ def decide(readings: Mapping[str, str | None], *, slug: str, techniques: tuple[F
     reasons = [f"{name} could not be read: its safe default holds" for name in fallbacks]
     if frozen:
         return Decision(
-            mode=Mode.FROZEN, may_retrain=False, may_release=False, may_promote=False, heed_drift=False,
-            techniques={name: False for name in technique_values}, fallbacks=tuple(fallbacks),
+            mode=Mode.FROZEN,
+            may_retrain=False,
+            may_release=False,
+            may_promote=False,
+            heed_drift=False,
+            techniques={name: False for name in technique_values},
+            fallbacks=tuple(fallbacks),
             reasons=(f"{GLOBAL_FREEZE.name} is on", *reasons),
         )
     if not promotable:
         return Decision(
-            mode=Mode.PROMOTION_OFF, may_retrain=True, may_release=False, may_promote=False, heed_drift=True,
-            techniques=technique_values, fallbacks=tuple(fallbacks),
+            mode=Mode.PROMOTION_OFF,
+            may_retrain=True,
+            may_release=False,
+            may_promote=False,
+            heed_drift=True,
+            techniques=technique_values,
+            fallbacks=tuple(fallbacks),
             reasons=(f"{promotion.name} is off", *reasons),
         )
     return Decision(
-        mode=Mode.OPEN, may_retrain=True, may_release=True, may_promote=True, heed_drift=True,
-        techniques=technique_values, fallbacks=tuple(fallbacks), reasons=tuple(reasons),
+        mode=Mode.OPEN,
+        may_retrain=True,
+        may_release=True,
+        may_promote=True,
+        heed_drift=True,
+        techniques=technique_values,
+        fallbacks=tuple(fallbacks),
+        reasons=tuple(reasons),
     )

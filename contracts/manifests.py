@@ -23,7 +23,9 @@ def canonical(files: Mapping[str, str], *, story: str, lineage: Mapping[str, str
     """Bytes of manifest.json: sorted keys, no spaces; the same files give the same bytes."""
     for name, digest in files.items():
         if name.startswith("/") or ".." in name.split("/") or len(digest) != 64:
-            raise ManifestError(f"manifest entry {name!r} must be a relative path with a SHA-256, got {digest!r}")
+            raise ManifestError(
+                f"manifest entry {name!r} must be a relative path with a SHA-256, got {digest!r}"
+            )
     body = {"version": 1, "story": story, "files": dict(files), "lineage": dict(lineage)}
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
@@ -33,9 +35,19 @@ def digest(manifest: bytes) -> bytes:
     return hashlib.sha256(manifest).digest()
 
 
+def _files(manifest: bytes) -> dict[str, str]:
+    try:
+        files = json.loads(manifest)["files"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        files = None
+    if not isinstance(files, dict):
+        raise ManifestError("manifest.json lists no files: refused")
+    return files
+
+
 def check_files(manifest: bytes, found: Mapping[str, str]) -> None:
     """`found`: relative path -> SHA-256 of what is there. ManifestError names the first difference."""
-    listed: dict[str, str] = json.loads(manifest)["files"]
+    listed = _files(manifest)
     actual = {name: value for name, value in found.items() if name not in UNLISTED_ALLOWED}
     for name in sorted(actual.keys() - listed.keys()):
         raise ManifestError(f"{name} is not in the signed manifest: refused")

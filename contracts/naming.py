@@ -6,14 +6,15 @@ A slug is `intent-classifier`; the same story in Python words is `intent_classif
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 PROJECT = "mangaassist"
-_SLUG = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
+_SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 def check_slug(slug: str) -> str:
-    if not _SLUG.match(slug):
+    if not _SLUG.fullmatch(slug):
         raise ValueError(f"slug must be lower-case words joined by '-', got {slug!r}")
     return slug
 
@@ -27,6 +28,7 @@ def pascal(slug: str) -> str:
 
 
 # --- stacks -----------------------------------------------------------------
+
 
 def stack(deployment: str, room: str) -> str:
     """CloudFormation stack name, for example `MangaAssist-jp-IntentClassifier`."""
@@ -95,6 +97,7 @@ def dataset_prefix(slug: str, run_id: str) -> str:
 
 # --- keys inside the artifacts bucket -----------------------------------------
 
+
 def pretrained_prefix(encoder: str) -> str:
     return f"pretrained/{encoder}/"
 
@@ -140,6 +143,7 @@ def feedback_prefix(slug: str) -> str:
 
 
 # --- named resources -----------------------------------------------------------
+
 
 def control_table(deployment: str) -> str:
     return f"{PROJECT}-control-{deployment}"
@@ -203,7 +207,14 @@ def sagemaker_model(slug: str, version: str, spec_digest: str) -> str:
     return f"{PROJECT}-{slug}-v{version}-{spec_digest[:8]}"
 
 
+MAX_EXECUTION_NAME = 80  # Step Functions' limit
+
+
 def execution_name(mode: str, key: str) -> str:
-    """Idempotent execution name: delivered twice means the same name (80 characters at most)."""
-    clean = re.sub(r"[^A-Za-z0-9-_]", "-", f"{mode}-{key}")
-    return clean[:80]
+    """Idempotent execution name: the same event gives the same name, another event another one."""
+    name = f"{mode}-{key}"
+    clean = re.sub(r"[^A-Za-z0-9_-]", "-", name)
+    if clean == name and len(name) <= MAX_EXECUTION_NAME:
+        return name
+    # what was replaced or cut off must still tell two keys apart
+    return f"{clean[:MAX_EXECUTION_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

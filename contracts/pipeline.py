@@ -27,12 +27,16 @@ def hyperparameter_parameter(name: str) -> str:
     return naming.pascal(name)
 
 
-def parameters(story: StoryContract, run: Mapping[str, str], overrides: Mapping[str, str]) -> list[dict[str, str]]:
+def parameters(
+    story: StoryContract, run: Mapping[str, str], overrides: Mapping[str, str]
+) -> list[dict[str, str]]:
     """All parameters as StartPipelineExecution takes them; ValueError names unknown overrides."""
     values = {hyperparameter_parameter(k): v for k, v in story.hyperparameters.items()}
     unknown = sorted(overrides.keys() - values.keys())
     if unknown:
-        raise ValueError(f"unknown hyperparameters {', '.join(unknown)}: allowed are {', '.join(sorted(values))}")
+        raise ValueError(
+            f"unknown hyperparameters {', '.join(unknown)}: allowed are {', '.join(sorted(values))}"
+        )
     missing = [name for name in RUN_PARAMETERS if name not in run]
     if missing:
         raise ValueError(f"pipeline parameters {', '.join(missing)} are missing")

@@ -21,8 +21,10 @@ def usd_per_hour(instance_type: str, region: str) -> float:
         return USD_PER_HOUR[instance_type][region]
     except KeyError:
         known = ", ".join(sorted(USD_PER_HOUR))
-        raise ValueError(f"no price for {instance_type!r} in {region!r} as of {AS_OF}; known instances: {known}. "
-                         "Add it to contracts/prices.py with its date.") from None
+        raise ValueError(
+            f"no price for {instance_type!r} in {region!r} as of {AS_OF}; known instances: {known}. "
+            "Add it to contracts/prices.py with its date."
+        ) from None
 
 
 def training_usd(*, seconds: float, instance_type: str, instances: int, region: str) -> float:
@@ -30,13 +32,17 @@ def training_usd(*, seconds: float, instance_type: str, instances: int, region: 
     return seconds / 3600 * instances * usd_per_hour(instance_type, region)
 
 
-def serving_usd_per_100k(*, service_ms: float, instance_type: str, region: str, workers: int, utilisation: float) -> float:
+def serving_usd_per_100k(
+    *, service_ms: float, instance_type: str, region: str, workers: int, utilisation: float
+) -> float:
     """Cost of 100,000 requests on a fleet kept at `utilisation` of what its workers can answer.
 
     `service_ms` is the mean time one worker is busy with one request.
     """
     if service_ms <= 0 or not 0 < utilisation <= 1 or workers < 1:
-        raise ValueError("service_ms must be > 0, workers >= 1 and utilisation in (0, 1], got "
-                         f"{service_ms}, {workers}, {utilisation}")
+        raise ValueError(
+            "service_ms must be > 0, workers >= 1 and utilisation in (0, 1], got "
+            f"{service_ms}, {workers}, {utilisation}"
+        )
     requests_per_hour = 3_600_000 / service_ms * workers * utilisation
     return 100_000 / requests_per_hour * usd_per_hour(instance_type, region)

@@ -26,8 +26,10 @@ class CanaryPolicy:
         if not 1 <= self.percent <= 50:
             raise ValueError(f"percent must be 1 to 50 (SageMaker's limit), got {self.percent}")
         if not 0 <= self.bake_s <= 3600 or not 0 <= self.termination_wait_s <= 3600:
-            raise ValueError(f"bake_s and termination_wait_s must be 0 to 3600, got {self.bake_s}, "
-                             f"{self.termination_wait_s}")
+            raise ValueError(
+                f"bake_s and termination_wait_s must be 0 to 3600, got {self.bake_s}, "
+                f"{self.termination_wait_s}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""StoryContract: one declaration of an ML system, from which templates, gates, alarms and flags are derived."""
+"""StoryContract: one declaration of an ML system; templates, gates, alarms and flags are derived from it."""
 
 from __future__ import annotations
 

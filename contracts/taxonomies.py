@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from contracts.language import LANGUAGES
+
 COHORTS: tuple[str, ...] = ("new", "returning", "power_user")
 DAYPARTS: tuple[str, ...] = ("peak", "off_peak")
 
@@ -32,9 +34,19 @@ class Taxonomy:
     def __post_init__(self) -> None:
         if len(set(self.labels)) < 2:
             raise ValueError(f"taxonomy {self.name!r} needs at least two labels, got {list(self.labels)}")
+        if not self.languages:  # no language would mean no slice, and no slice gate that could fail
+            raise ValueError(f"taxonomy {self.name!r} needs at least one language: {', '.join(LANGUAGES)}")
+        for field, known in (("languages", LANGUAGES), ("cohorts", COHORTS), ("dayparts", DAYPARTS)):
+            unknown = sorted(set(getattr(self, field)) - set(known))
+            if unknown:
+                raise ValueError(
+                    f"taxonomy {self.name!r}: {field} {unknown} are unknown; allowed: {', '.join(known)}"
+                )
         stray = set(self.safety_critical) - set(self.labels)
         if stray:
-            raise ValueError(f"taxonomy {self.name!r}: safety-critical labels {sorted(stray)} are not among its labels")
+            raise ValueError(
+                f"taxonomy {self.name!r}: safety-critical labels {sorted(stray)} are not among its labels"
+            )
 
     def required_slices(self) -> tuple[dict[str, str], ...]:
         """Every language x cohort x daypart that must have evidence; dimensions the data lacks drop out."""
@@ -47,19 +59,44 @@ class Taxonomy:
 
 SNIPS_V1 = Taxonomy(
     name="snips-v1",
-    labels=("add_to_playlist", "book_restaurant", "get_weather", "play_music",
-            "rate_book", "search_creative_work", "search_screening_event"),
+    labels=(
+        "add_to_playlist",
+        "book_restaurant",
+        "get_weather",
+        "play_music",
+        "rate_book",
+        "search_creative_work",
+        "search_screening_event",
+    ),
     safety_critical=("book_restaurant",),  # the one that spends somebody's money
-    languages=("en",), kind="real",
+    languages=("en",),
+    kind="real",
 )
 
 MANGA14_V1 = Taxonomy(
     name="manga14-v1",
-    labels=("product_search", "recommendation_request", "order_status", "return_request", "escalation",
-            "complaint", "stock_check", "price_question", "series_info", "release_date",
-            "review_question", "shipping_question", "account_help", "smalltalk"),
+    labels=(
+        "product_search",
+        "recommendation_request",
+        "order_status",
+        "return_request",
+        "escalation",
+        "complaint",
+        "stock_check",
+        "price_question",
+        "series_info",
+        "release_date",
+        "review_question",
+        "shipping_question",
+        "account_help",
+        "smalltalk",
+    ),
     safety_critical=("return_request", "escalation", "complaint"),
-    languages=("en", "ja", "mixed"), cohorts=COHORTS, dayparts=DAYPARTS, golden_share=0.35, kind="made",
+    languages=("en", "ja", "mixed"),
+    cohorts=COHORTS,
+    dayparts=DAYPARTS,
+    golden_share=0.35,
+    kind="made",
 )
 
 TAXONOMIES: dict[str, Taxonomy] = {t.name: t for t in (SNIPS_V1, MANGA14_V1)}

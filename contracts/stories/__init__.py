@@ -16,7 +16,9 @@ def story(slug: str) -> StoryContract:
     if slug in CONTRACTS:
         return CONTRACTS[slug]
     if slug in ROSTER:
-        raise ValueError(f"story {slug!r} is on the roster but not built yet: allowed are {', '.join(CONTRACTS)}")
+        raise ValueError(
+            f"story {slug!r} is on the roster but not built yet: allowed are {', '.join(CONTRACTS)}"
+        )
     raise ValueError(f"unknown story {slug!r}: allowed are {', '.join(CONTRACTS)}")
 
 

@@ -28,11 +28,14 @@ MIN_SLICE_ROWS = 120
 GATES = (
     MetricGate(name="macro_accuracy", path="metrics.macro_accuracy", at_least=0.90),
     SliceGate(name="slice_macro_f1", metric="macro_f1", at_least=0.85, min_rows=MIN_SLICE_ROWS),
-    ComparisonGate(name="champion_accuracy", comparison="accuracy", allowed_drop=0.0, min_rows=MIN_SLICE_ROWS),
+    ComparisonGate(
+        name="champion_accuracy", comparison="accuracy", allowed_drop=0.0, min_rows=MIN_SLICE_ROWS
+    ),
     # 2 sigma over the family of safety-critical intents, so that three of them don't triple the false alarms.
     ComparisonGate(name="safety_critical", comparison="safety_critical", allowed_drop=0.0, min_rows=20),
-    ComparisonGate(name="adversarial_regression", comparison="adversarial", allowed_drop=0.01,
-                   min_rows=MIN_SLICE_ROWS),
+    ComparisonGate(
+        name="adversarial_regression", comparison="adversarial", allowed_drop=0.01, min_rows=MIN_SLICE_ROWS
+    ),
     MetricGate(name="calibration_error", path="metrics.calibration_error", at_most=0.10),
     MetricGate(name="serving_p95_ms", path="serving.p95_ms", at_most=15.0),
     MetricGate(name="serving_p99_ms", path="serving.p99_ms", at_most=35.0),
@@ -45,8 +48,14 @@ INTENT_CLASSIFIER = StoryContract(
     taxonomy="manga14-v1",
     dataset_schema_version=SCHEMA_VERSION,
     encoder="distilbert-base-multilingual-cased",
-    hyperparameters={"epochs": "4", "max-steps": "0", "learning-rate": "5e-5", "batch-size": "32",
-                     "calibration-rows": "300", "seed": "13"},
+    hyperparameters={
+        "epochs": "4",
+        "max-steps": "0",
+        "learning-rate": "5e-5",
+        "batch-size": "32",
+        "calibration-rows": "300",
+        "seed": "13",
+    },
     # Friday 03:00 in Tokyo; Japan has no daylight saving, but the zone says what is meant.
     schedule=Schedule(cron="cron(0 3 ? * FRI *)", time_zone="Asia/Tokyo", done_within_s=8 * HOUR),
     labels=LabelPolicy(min_kappa=0.75, min_rows=200),
@@ -58,21 +67,39 @@ INTENT_CLASSIFIER = StoryContract(
     ),
     monitors=(
         DriftMonitor(
-            name="input", kind="input", threshold=0.2, window_s=HOUR, detect_within_s=DAY, min_requests=200,
+            name="input",
+            kind="input",
+            threshold=0.2,
+            window_s=HOUR,
+            detect_within_s=DAY,
+            min_requests=200,
             features=("chars", "tokens", "unknown_share", "japanese_share"),
         ),
         DriftMonitor(
-            name="prediction", kind="prediction", threshold=0.2, window_s=HOUR, detect_within_s=DAY, min_requests=200,
+            name="prediction",
+            kind="prediction",
+            threshold=0.2,
+            window_s=HOUR,
+            detect_within_s=DAY,
+            min_requests=200,
             features=("intent", "confidence"),
         ),
         DriftMonitor(
-            name="concept", kind="concept", threshold=0.03, window_s=DAY, detect_within_s=7 * DAY, min_requests=200,
+            name="concept",
+            kind="concept",
+            threshold=0.03,
+            window_s=DAY,
+            detect_within_s=7 * DAY,
+            min_requests=200,
             features=("macro_f1",),
         ),
     ),
     feature_groups=(
         FeatureGroupContract(
-            name="customer-cohort", record_identifier="customer_id", event_time="event_time", online_ttl_days=90,
+            name="customer-cohort",
+            record_identifier="customer_id",
+            event_time="event_time",
+            online_ttl_days=90,
             features=(
                 FeatureDefinition(name="customer_id", type="String"),
                 FeatureDefinition(name="event_time", type="String"),
@@ -82,15 +109,23 @@ INTENT_CLASSIFIER = StoryContract(
         ),
     ),
     techniques=(
-        Flag(name="intent_classifier_prefilter_enabled", initial=True, safe=True,
-             description="rule-based pre-filter answers first when its confidence is >= 0.85"),
+        Flag(
+            name="intent_classifier_prefilter_enabled",
+            initial=True,
+            safe=True,
+            description="rule-based pre-filter answers first when its confidence is >= 0.85",
+        ),
     ),
     prepare=JobSizing(instance_type="ml.m5.large", instances=1, volume_gb=30, max_runtime_s=HOUR),
     training=JobSizing(instance_type="ml.g5.xlarge", instances=1, volume_gb=50, max_runtime_s=4 * HOUR),
     evaluation=JobSizing(instance_type="ml.c7i.xlarge", instances=1, volume_gb=30, max_runtime_s=HOUR),
     serving=ServingContract(
-        instance_type="ml.g5.xlarge", min_instances=2, max_instances=12, invocations_per_instance=6_000,
-        workers_per_instance=4, utilisation=0.5,
+        instance_type="ml.g5.xlarge",
+        min_instances=2,
+        max_instances=12,
+        invocations_per_instance=6_000,
+        workers_per_instance=4,
+        utilisation=0.5,
         canary=CanaryPolicy(percent=10, bake_s=600, termination_wait_s=3_600),
     ),
     budget=Budget(usd_per_training_run=12.0, usd_per_100k_requests=1.80),

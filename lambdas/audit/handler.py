@@ -19,11 +19,19 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     story, outcome = stories.story(event["story"]).slug, event["outcome"]
     if outcome not in events.OUTCOMES:
         raise InvalidInput(f"unknown outcome {outcome!r}: allowed are {', '.join(events.OUTCOMES)}")
-    item = record(story=story, run_id=event["run_id"], what=outcome, at=datetime.now(UTC).isoformat(),
-                  detail=event.get("detail") or {})
+    item = record(
+        story=story,
+        run_id=event["run_id"],
+        what=outcome,
+        at=datetime.now(UTC).isoformat(),
+        detail=event.get("detail") or {},
+    )
     try:
-        client("dynamodb").put_item(TableName=environment(AuditEnv).AUDIT_TABLE, Item=to_item(item),
-                                    ConditionExpression="attribute_not_exists(id)")
+        client("dynamodb").put_item(
+            TableName=environment(AuditEnv).AUDIT_TABLE,
+            Item=to_item(item),
+            ConditionExpression="attribute_not_exists(id)",
+        )
     except client_error() as error:
         if error_code(error) != "ConditionalCheckFailedException":
             raise

@@ -52,9 +52,11 @@ class Window:
 
 
 def read_captures(s3: Any, bucket: str, slug: str, window: Window) -> Iterator[dict[str, Any]]:
-    """Records of the window. A line that is no JSON object is skipped: one bad record must not blind the monitor."""
+    """Records of the window. A line that is no JSON object is skipped: it must not blind the monitor."""
     prefix = naming.capture_prefix(slug)
-    keys = [entry["Key"] for hour in window.hours() for entry in list_objects(s3, S3Uri(bucket, prefix + hour))]
+    keys = [
+        entry["Key"] for hour in window.hours() for entry in list_objects(s3, S3Uri(bucket, prefix + hour))
+    ]
     for record in _records(s3, bucket, keys):
         if window.holds(record.get("at")):
             yield record
@@ -62,10 +64,16 @@ def read_captures(s3: Any, bucket: str, slug: str, window: Window) -> Iterator[d
 
 def read_feedback(s3: Any, bucket: str, slug: str, window: Window) -> dict[str, str]:
     """request_id -> right label, from files written since the window began."""
-    keys = [entry["Key"] for entry in list_objects(s3, S3Uri(bucket, naming.feedback_prefix(slug)))
-            if entry["LastModified"] > window.start]
-    return {record["request_id"]: record["label"] for record in _records(s3, bucket, keys)
-            if isinstance(record.get("request_id"), str) and isinstance(record.get("label"), str)}
+    keys = [
+        entry["Key"]
+        for entry in list_objects(s3, S3Uri(bucket, naming.feedback_prefix(slug)))
+        if entry["LastModified"] > window.start
+    ]
+    return {
+        record["request_id"]: record["label"]
+        for record in _records(s3, bucket, keys)
+        if isinstance(record.get("request_id"), str) and isinstance(record.get("label"), str)
+    }
 
 
 def _records(s3: Any, bucket: str, keys: list[str]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,8 @@
-"""{"story", "window_end"?, "monitors"?} -> {"windows": [{"monitor", "language", "psi", "requests", "feature"}]}.
+"""{"story", "window_end"?, "monitors"?} ->
+{"windows": [{"monitor", "language", "psi", "requests", "feature"}]}.
 
-Every monitor of the contract unless `monitors` names some. For the concept monitor `psi` is the drop of macro-F1.
+Every monitor of the contract unless `monitors` names some. For the concept monitor `psi` is the
+drop of macro-F1.
 """
 
 from __future__ import annotations
@@ -47,18 +49,26 @@ def _window_end(raw: object, delay_s: int) -> datetime:
     try:
         end = datetime.fromisoformat(str(raw))
     except ValueError:
-        raise InvalidInput(f"window_end must be an ISO 8601 time such as 2026-11-20T03:00:00Z, got {raw!r}") from None
+        raise InvalidInput(
+            f"window_end must be an ISO 8601 time such as 2026-11-20T03:00:00Z, got {raw!r}"
+        ) from None
     return end if end.tzinfo else end.replace(tzinfo=UTC)
 
 
-def _captures(env: DriftMonitorEnv, slug: str, pointer: dict[str, Any], window: Window) -> Iterator[dict[str, Any]]:
+def _captures(
+    env: DriftMonitorEnv, slug: str, pointer: dict[str, Any], window: Window
+) -> Iterator[dict[str, Any]]:
     """Of the champion only: its reference says nothing about another version's requests."""
-    return (record for record in read_captures(client("s3"), env.CAPTURE_BUCKET, slug, window)
-            if str(record.get("model_version")) == pointer["version"])
+    return (
+        record
+        for record in read_captures(client("s3"), env.CAPTURE_BUCKET, slug, window)
+        if str(record.get("model_version")) == pointer["version"]
+    )
 
 
-def _distributions(env: DriftMonitorEnv, slug: str, pointer: dict[str, Any], window: Window,
-                   monitors: list[DriftMonitor]) -> list[WindowResult]:
+def _distributions(
+    env: DriftMonitorEnv, slug: str, pointer: dict[str, Any], window: Window, monitors: list[DriftMonitor]
+) -> list[WindowResult]:
     reference = read_json(client("s3"), S3Uri.parse(pointer["model_uri"]).child(naming.DRIFT_REFERENCE_FILE))
     histograms = Histograms(parse_references(reference))
     for record in _captures(env, slug, pointer, window):
@@ -66,8 +76,9 @@ def _distributions(env: DriftMonitorEnv, slug: str, pointer: dict[str, Any], win
     return [result for monitor in monitors for result in histograms.judge(monitor)]
 
 
-def _concept(env: DriftMonitorEnv, slug: str, pointer: dict[str, Any], window: Window,
-             monitor: DriftMonitor) -> list[WindowResult]:
+def _concept(
+    env: DriftMonitorEnv, slug: str, pointer: dict[str, Any], window: Window, monitor: DriftMonitor
+) -> list[WindowResult]:
     feedback = read_feedback(client("s3"), env.CAPTURE_BUCKET, slug, window)
     if len(feedback) < monitor.min_requests:  # a day of captures is much to read for no evidence
         return judge_concept(monitor, (), feedback, {})

@@ -34,15 +34,22 @@ class WindowResult:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        shown = {"monitor": self.monitor, "language": self.language, "requests": self.requests,
-                 "psi": self.value, "feature": self.feature}
+        shown = {
+            "monitor": self.monitor,
+            "language": self.language,
+            "requests": self.requests,
+            "psi": self.value,
+            "feature": self.feature,
+        }
         return {**shown, "note": self.note} if self.note else shown
 
 
 def parse_references(raw: Mapping[str, Any]) -> dict[str, tuple[Reference, ...]]:
     """drift_reference.json: {"features": {"en": [...], ...}}."""
-    return {language: tuple(Reference.from_dict(r) for r in references)
-            for language, references in raw["features"].items()}
+    return {
+        language: tuple(Reference.from_dict(r) for r in references)
+        for language, references in raw["features"].items()
+    }
 
 
 def feature_value(record: Mapping[str, Any], feature: str) -> object:
@@ -58,8 +65,10 @@ class Histograms:
 
     def __init__(self, references: References) -> None:
         self._references = {lang: {r.feature: r for r in refs} for lang, refs in references.items()}
-        self._counts = {lang: {name: [0] * len(r.counts) for name, r in refs.items()}
-                        for lang, refs in self._references.items()}
+        self._counts = {
+            lang: {name: [0] * len(r.counts) for name, r in refs.items()}
+            for lang, refs in self._references.items()
+        }
         self.requests: Counter[str] = Counter()
 
     def add(self, record: Mapping[str, Any]) -> None:
@@ -84,12 +93,15 @@ class Histograms:
         found = [
             (psi(self._references[language][name].counts, self._counts[language][name]), name)
             for name in monitor.features
-            if name in self._references.get(language, {}) and sum(self._counts[language][name]) >= monitor.min_requests
+            if name in self._references.get(language, {})
+            and sum(self._counts[language][name]) >= monitor.min_requests
         ]
         if not found:
             return WindowResult(monitor=monitor.name, language=language, requests=requests, note=NO_REFERENCE)
         value, feature = max(found)
-        return WindowResult(monitor=monitor.name, language=language, requests=requests, value=value, feature=feature)
+        return WindowResult(
+            monitor=monitor.name, language=language, requests=requests, value=value, feature=feature
+        )
 
 
 def _bin(reference: Reference, value: object) -> int | None:
@@ -112,8 +124,12 @@ def macro_f1(pairs: Iterable[tuple[str, str]]) -> float:
     return sum(2 * hits[label] / (right[label] + answered[label]) for label in labels) / len(labels)
 
 
-def judge_concept(monitor: DriftMonitor, records: Iterable[Mapping[str, Any]], feedback: Mapping[str, str],
-                  evaluation: Mapping[str, Any]) -> list[WindowResult]:
+def judge_concept(
+    monitor: DriftMonitor,
+    records: Iterable[Mapping[str, Any]],
+    feedback: Mapping[str, str],
+    evaluation: Mapping[str, Any],
+) -> list[WindowResult]:
     """How far macro-F1 on requests with feedback lies below the champion's own evaluation."""
     pairs: dict[str, list[tuple[str, str]]] = {LANGUAGE_ALL: []}
     for record in records:
@@ -126,9 +142,17 @@ def judge_concept(monitor: DriftMonitor, records: Iterable[Mapping[str, Any]], f
         result = WindowResult(monitor=monitor.name, language=language, requests=len(found), note=NO_EVIDENCE)
         if len(found) >= monitor.min_requests:
             expected = _expected_f1(evaluation, language)
-            result = WindowResult(monitor=monitor.name, language=language, requests=len(found), note=NO_REFERENCE) \
-                if expected is None else WindowResult(monitor=monitor.name, language=language, requests=len(found),
-                                                      value=expected - macro_f1(found), feature="macro_f1")
+            result = (
+                WindowResult(monitor=monitor.name, language=language, requests=len(found), note=NO_REFERENCE)
+                if expected is None
+                else WindowResult(
+                    monitor=monitor.name,
+                    language=language,
+                    requests=len(found),
+                    value=expected - macro_f1(found),
+                    feature="macro_f1",
+                )
+            )
         results.append(result)
     return results
 

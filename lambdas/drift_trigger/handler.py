@@ -25,14 +25,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if not found.start:
         count(metrics.DRIFT_IGNORED, story=env.STORY, reason=found.reason)
         return {"started": None, "reason": found.reason}
-    return {"started": _start(env.RETRAIN_STATE_MACHINE_ARN, str(event["id"]), found.reason), "reason": found.reason}
+    return {
+        "started": _start(env.RETRAIN_STATE_MACHINE_ARN, str(event["id"]), found.reason),
+        "reason": found.reason,
+    }
 
 
 def _start(machine: str, event_id: str, reason: str) -> str:
     name = naming.execution_name("drift", event_id)
     try:
         answer = client("stepfunctions").start_execution(
-            stateMachineArn=machine, name=name,
+            stateMachineArn=machine,
+            name=name,
             input=json.dumps({"mode": "retrain", "trigger": "drift", "reason": reason}),
         )
     except client_error() as error:

@@ -20,9 +20,11 @@ def is_drift_alarm(event: Mapping[str, Any], slug: str) -> bool:
     """Whether the event says that a drift alarm of this story went off (not that it calmed down)."""
     detail = event.get("detail") or {}
     name = str(detail.get("alarmName", ""))
-    return event.get("detail-type") == events.ALARM_STATE_CHANGE \
-        and name.startswith(naming.drift_alarm(slug, "", "").rstrip("-") + "-") \
+    return (
+        event.get("detail-type") == events.ALARM_STATE_CHANGE
+        and name.startswith(naming.drift_alarm(slug, "", "").rstrip("-") + "-")
         and (detail.get("state") or {}).get("value") == "ALARM"
+    )
 
 
 def answer(event: Mapping[str, Any], slug: str, decision: Decision) -> Answer:

@@ -26,8 +26,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             count(metrics.FLAG_FALLBACK, story=slug, flag=GLOBAL_FREEZE.name)
     if not frozen:
         return {"aborted": []}
-    aborted = [slug for slug in stories.CONTRACTS
-               if canary_in_flight(endpoints.describe(client("sagemaker"), naming.endpoint(slug)))]
+    aborted = [
+        slug
+        for slug in stories.CONTRACTS
+        if canary_in_flight(endpoints.describe(client("sagemaker"), naming.endpoint(slug)))
+    ]
     if aborted:
         put_metric(client("cloudwatch"), [(metrics.CANARY_ABORT, 1, {"story": slug}) for slug in aborted])
     return {"aborted": aborted}

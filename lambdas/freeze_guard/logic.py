@@ -12,8 +12,10 @@ from lambdas.shared.endpoints import EndpointState
 
 
 def concerns_freeze(event: Mapping[str, Any]) -> bool:
-    return event.get("detail-type") == events.PARAMETER_STORE_CHANGE \
+    return (
+        event.get("detail-type") == events.PARAMETER_STORE_CHANGE
         and (event.get("detail") or {}).get("name") == GLOBAL_FREEZE.parameter
+    )
 
 
 def canary_in_flight(state: EndpointState | None) -> bool:

@@ -1,4 +1,4 @@
-"""CloudFormation custom resource {"ProjectName", "Repository", "Tag"} -> Data {"ImageUri": "repository@sha256:..."}.
+"""Custom resource {"ProjectName", "Repository", "Tag"} -> Data {"ImageUri": "repository@sha256:..."}.
 
 The tag is the hash of the image's sources: an image that is there is not built again. A build that
 outlives one invocation is waited for by the next, which this function starts itself.
@@ -29,9 +29,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request = ImageRequest.from_event(event)
         physical_id = request.physical_id
         image_uri = _image(request, event, context)
-    except (StepError, KeyError, *aws_errors()) as error:  # an unanswered resource blocks its stack for an hour
+    except (
+        StepError,
+        KeyError,
+        *aws_errors(),
+    ) as error:  # an unanswered resource blocks its stack for an hour
         logger.exception("image not built")
-        return _tell(event, response(event, physical_id=physical_id, error=f"{type(error).__name__}: {error}"))
+        return _tell(
+            event, response(event, physical_id=physical_id, error=f"{type(error).__name__}: {error}")
+        )
     if not image_uri:
         return {"state": "building"}
     return _tell(event, response(event, physical_id=physical_id, image_uri=image_uri))
@@ -46,21 +52,27 @@ def _image(request: ImageRequest, event: dict[str, Any], context: Any) -> str:
     pause, longest = 1, environment(ImageBuilderEnv).POLL_S
     while not build_outcome(client("codebuild").batch_get_builds(ids=[build])["builds"][0]):
         if context.get_remaining_time_in_millis() < HAND_OVER_MS:
-            client("lambda").invoke(FunctionName=context.invoked_function_arn, InvocationType="Event",
-                                    Payload=json.dumps({**event, BUILD_ID: build}).encode())
+            client("lambda").invoke(
+                FunctionName=context.invoked_function_arn,
+                InvocationType="Event",
+                Payload=json.dumps({**event, BUILD_ID: build}).encode(),
+            )
             return ""
         time.sleep(pause)
         pause = min(2 * pause, longest)
     found = _find(request)
     if not found:
-        raise StepError(f"build {build} succeeded but {request.repository}:{request.tag} is not in ECR; "
-                        f"the build must push the tag in ${IMAGE_TAG}")
+        raise StepError(
+            f"build {build} succeeded but {request.repository}:{request.tag} is not in ECR; "
+            f"the build must push the tag in ${IMAGE_TAG}"
+        )
     return found
 
 
 def _start(request: ImageRequest, token: str) -> str:
     started = client("codebuild").start_build(
-        projectName=request.project, idempotencyToken=token,
+        projectName=request.project,
+        idempotencyToken=token,
         environmentVariablesOverride=[{"name": IMAGE_TAG, "value": request.tag, "type": "PLAINTEXT"}],
     )
     return str(started["build"]["id"])
@@ -80,7 +92,8 @@ def _find(request: ImageRequest) -> str:
 
 def _tell(event: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     """Put the answer where CloudFormation waits for it (a presigned S3 address)."""
-    request = urllib.request.Request(event["ResponseURL"], data=json.dumps(body).encode(), method="PUT",
-                                     headers={"Content-Type": ""})  # the presigned address was signed without one
+    request = urllib.request.Request(
+        event["ResponseURL"], data=json.dumps(body).encode(), method="PUT", headers={"Content-Type": ""}
+    )  # the presigned address was signed without one
     with urllib.request.urlopen(request, timeout=10):
         return {"state": body["Status"], "image_uri": body.get("Data", {}).get("ImageUri", "")}

@@ -28,7 +28,9 @@ class ImageRequest:
         missing = [name for name in ("ProjectName", "Repository", "Tag") if not properties.get(name)]
         if missing:
             raise InvalidInput(f"the image resource needs {', '.join(missing)}")
-        return cls(project=properties["ProjectName"], repository=properties["Repository"], tag=properties["Tag"])
+        return cls(
+            project=properties["ProjectName"], repository=properties["Repository"], tag=properties["Tag"]
+        )
 
     @property
     def physical_id(self) -> str:
@@ -36,10 +38,15 @@ class ImageRequest:
         return self.repository
 
 
-def response(event: Mapping[str, Any], *, physical_id: str, image_uri: str = "", error: str = "") -> dict[str, Any]:
+def response(
+    event: Mapping[str, Any], *, physical_id: str, image_uri: str = "", error: str = ""
+) -> dict[str, Any]:
     body = {
-        "Status": "FAILED" if error else "SUCCESS", "PhysicalResourceId": physical_id,
-        "StackId": event["StackId"], "RequestId": event["RequestId"], "LogicalResourceId": event["LogicalResourceId"],
+        "Status": "FAILED" if error else "SUCCESS",
+        "PhysicalResourceId": physical_id,
+        "StackId": event["StackId"],
+        "RequestId": event["RequestId"],
+        "LogicalResourceId": event["LogicalResourceId"],
         "Reason": error[:1_000] or "see the function's log",
     }
     return {**body, "Data": {"ImageUri": image_uri}} if image_uri else body

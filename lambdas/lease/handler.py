@@ -1,4 +1,6 @@
-"""{"action": "take"|"give_back", "story", "holder", "preempt"?} -> {"leased", "token", "holder"} or {"released"}."""
+"""{"action": "take"|"give_back", "story", "holder", "preempt"?} ->
+{"leased", "token", "holder"} or {"released"}.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     story = stories.story(event["story"]).slug
     store, holder = DynamoLease(client("dynamodb"), env.CONTROL_TABLE, story), event["holder"]
     if event["action"] == "take":
-        leased, lease = take(store, holder=holder, now=int(time.time()), ttl_s=env.LEASE_TTL_S,
-                             preempt=bool(event.get("preempt", False)))
+        leased, lease = take(
+            store,
+            holder=holder,
+            now=int(time.time()),
+            ttl_s=env.LEASE_TTL_S,
+            preempt=bool(event.get("preempt", False)),
+        )
         return {"leased": leased, "token": lease.token, "holder": lease.holder}
     if event["action"] == "give_back":
         return {"released": store.release(holder)}

@@ -32,8 +32,9 @@ class LeaseStore(Protocol):
 
 
 def take(store: LeaseStore, *, holder: str, now: int, ttl_s: int, preempt: bool) -> tuple[bool, Lease]:
-    """(ours?, the lease as it is). The same holder asking again gets its old token: an answer may have been lost."""
+    """(ours?, the lease as it is). The same holder gets its old token again: an answer may have been lost."""
     expires_at = now + ttl_s
-    held = store.renew(holder, expires_at=expires_at) \
-        or store.acquire(holder, now=now, expires_at=expires_at, preempt=preempt)
+    held = store.renew(holder, expires_at=expires_at) or store.acquire(
+        holder, now=now, expires_at=expires_at, preempt=preempt
+    )
     return (True, held) if held else (False, store.read())

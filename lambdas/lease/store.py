@@ -15,8 +15,9 @@ class DynamoLease:
         self._dynamodb, self._table, self._story = dynamodb, table, story
 
     def renew(self, holder: str, *, expires_at: int) -> Lease | None:
-        return self._update("SET expires_at = :expires_at", "holder = :holder",
-                            {":holder": holder, ":expires_at": expires_at})
+        return self._update(
+            "SET expires_at = :expires_at", "holder = :holder", {":holder": holder, ":expires_at": expires_at}
+        )
 
     def acquire(self, holder: str, *, now: int, expires_at: int, preempt: bool) -> Lease | None:
         values = {":holder": holder, ":expires_at": expires_at, ":one": 1}
@@ -25,7 +26,9 @@ class DynamoLease:
             condition = "attribute_not_exists(holder) OR expires_at < :now"
             values[":now"] = now
         return self._update(
-            "SET holder = :holder, last_holder = :holder, expires_at = :expires_at ADD #token :one", condition, values,
+            "SET holder = :holder, last_holder = :holder, expires_at = :expires_at ADD #token :one",
+            condition,
+            values,
             names={"#token": "token"},
         )
 
@@ -33,15 +36,17 @@ class DynamoLease:
         # last_holder tells a repeated give-back (its first answer was lost) from somebody else's lease
         freed = self._update(
             "REMOVE holder, expires_at",
-            "holder = :holder OR (attribute_not_exists(holder) AND last_holder = :holder)", {":holder": holder},
+            "holder = :holder OR (attribute_not_exists(holder) AND last_holder = :holder)",
+            {":holder": holder},
         )
         return freed is not None
 
     def read(self) -> Lease:
         return _lease(read_control(self._dynamodb, self._table, self._story, records.LEASE) or {})
 
-    def _update(self, update: str, condition: str | None, values: dict[str, Any],
-                names: dict[str, str] | None = None) -> Lease | None:
+    def _update(
+        self, update: str, condition: str | None, values: dict[str, Any], names: dict[str, str] | None = None
+    ) -> Lease | None:
         optional: dict[str, Any] = {}
         if condition:
             optional["ConditionExpression"] = condition
@@ -49,8 +54,12 @@ class DynamoLease:
             optional["ExpressionAttributeNames"] = names
         try:
             answer = self._dynamodb.update_item(
-                TableName=self._table, Key=control_key(self._story, records.LEASE), UpdateExpression=update,
-                ExpressionAttributeValues=to_item(values), ReturnValues="ALL_NEW", **optional,
+                TableName=self._table,
+                Key=control_key(self._story, records.LEASE),
+                UpdateExpression=update,
+                ExpressionAttributeValues=to_item(values),
+                ReturnValues="ALL_NEW",
+                **optional,
             )
         except client_error() as error:
             if error_code(error) == "ConditionalCheckFailedException":

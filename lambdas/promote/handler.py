@@ -29,9 +29,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     else:
         at = datetime.now(UTC).isoformat()
         before, pointer = pointer, next_pointer(pointer, event, at=at)
-        audit = record(story=story, run_id=event["run_id"], what=pointer["kind"], at=at, detail={"pointer": pointer})
-        write(dynamodb, control_table=env.CONTROL_TABLE, audit_table=env.AUDIT_TABLE, story=story, before=before,
-              pointer=pointer, audit=audit)
+        audit = record(
+            story=story, run_id=event["run_id"], what=pointer["kind"], at=at, detail={"pointer": pointer}
+        )
+        write(
+            dynamodb,
+            control_table=env.CONTROL_TABLE,
+            audit_table=env.AUDIT_TABLE,
+            story=story,
+            before=before,
+            pointer=pointer,
+            audit=audit,
+        )
     _tell_registry(pointer)
     return {"promoted": True, "version": pointer["version"]}
 
@@ -41,5 +50,8 @@ def _tell_registry(pointer: dict[str, Any]) -> None:
     sagemaker = client("sagemaker")
     for arn, status in approvals(pointer):
         if sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] != status:
-            sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status,
-                                           ApprovalDescription=f"{pointer['kind']} by run {pointer['run_id']}")
+            sagemaker.update_model_package(
+                ModelPackageArn=arn,
+                ModelApprovalStatus=status,
+                ApprovalDescription=f"{pointer['kind']} by run {pointer['run_id']}",
+            )

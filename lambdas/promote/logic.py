@@ -9,7 +9,12 @@ from lambdas.shared.errors import InvalidInput, NeverPromoted, PointerMoved
 
 # What one version is; `previous` holds a full copy, so that going back needs nothing else.
 VERSION_FIELDS: tuple[str, ...] = (
-    "version", "model_uri", "manifest_sha256", "model_package_arn", "label_version_to", "verdict_uri",
+    "version",
+    "model_uri",
+    "manifest_sha256",
+    "model_package_arn",
+    "label_version_to",
+    "verdict_uri",
 )
 KINDS: tuple[str, ...] = ("promote", "rollback")
 
@@ -39,9 +44,17 @@ def next_pointer(pointer: Mapping[str, Any] | None, event: Mapping[str, Any], *,
             raise NeverPromoted(f"{event['story']} has no previous version to roll back to")
         chosen = _version(previous)
         if chosen["version"] != str(event["version"]):
-            raise PointerMoved(f"version {event['version']} was released, but the previous one is {chosen['version']}")
-    return {**chosen, "previous": current, "promoted_at": at, "run_id": str(event["run_id"]),
-            "token": int(event["token"]), "kind": kind}
+            raise PointerMoved(
+                f"version {event['version']} was released, but the previous one is {chosen['version']}"
+            )
+    return {
+        **chosen,
+        "previous": current,
+        "promoted_at": at,
+        "run_id": str(event["run_id"]),
+        "token": int(event["token"]),
+        "kind": kind,
+    }
 
 
 def _version(values: Mapping[str, Any]) -> dict[str, str]:
@@ -50,8 +63,12 @@ def _version(values: Mapping[str, Any]) -> dict[str, str]:
 
 def is_done(pointer: Mapping[str, Any] | None, event: Mapping[str, Any]) -> bool:
     """Whether an earlier try of this very run wrote the pointer; its answer was lost."""
-    return pointer is not None and pointer["run_id"] == event["run_id"] \
-        and pointer["kind"] == event.get("kind", "promote") and pointer["version"] == str(event["version"])
+    return (
+        pointer is not None
+        and pointer["run_id"] == event["run_id"]
+        and pointer["kind"] == event.get("kind", "promote")
+        and pointer["version"] == str(event["version"])
+    )
 
 
 def approvals(pointer: Mapping[str, Any]) -> list[tuple[str, str]]:

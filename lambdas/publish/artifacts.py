@@ -32,17 +32,33 @@ def hash_object(s3: Any, bucket: str, key: str) -> Hashed:
     return Hashed(key=key, etag=answer["ETag"], sha256=hasher.hexdigest())
 
 
-def publish_files(s3: Any, kms: Any, *, bucket: str, prefix: str, files: Mapping[str, Hashed], manifest: bytes,
-                  signing_key: str) -> None:
+def publish_files(
+    s3: Any,
+    kms: Any,
+    *,
+    bucket: str,
+    prefix: str,
+    files: Mapping[str, Hashed],
+    manifest: bytes,
+    signing_key: str,
+) -> None:
     """Copy, then write manifest and signature. Repeatable: what is there and signed stays untouched."""
     target = S3Uri(bucket, prefix)
     if _already_published(s3, kms, target, manifest, signing_key):
         return
     for name, source in files.items():
-        s3.copy_object(Bucket=bucket, Key=target.child(name).key, CopySourceIfMatch=source.etag,
-                       CopySource={"Bucket": bucket, "Key": source.key})
-    signature = kms.sign(KeyId=signing_key, Message=manifests.digest(manifest), MessageType="DIGEST",
-                         SigningAlgorithm=ALGORITHM)["Signature"]
+        s3.copy_object(
+            Bucket=bucket,
+            Key=target.child(name).key,
+            CopySourceIfMatch=source.etag,
+            CopySource={"Bucket": bucket, "Key": source.key},
+        )
+    signature = kms.sign(
+        KeyId=signing_key,
+        Message=manifests.digest(manifest),
+        MessageType="DIGEST",
+        SigningAlgorithm=ALGORITHM,
+    )["Signature"]
     s3.put_object(Bucket=bucket, Key=target.child(naming.MANIFEST_FILE).key, Body=manifest)
     s3.put_object(Bucket=bucket, Key=target.child(naming.SIGNATURE_FILE).key, Body=signature)
 
@@ -54,5 +70,7 @@ def _already_published(s3: Any, kms: Any, target: S3Uri, manifest: bytes, signin
     except EvidenceMissing:
         return False
     if found != manifest or not is_signed(kms, key=signing_key, manifest=found, signature=signature):
-        raise SignatureInvalid(f"{target} holds a manifest that is not ours; remove the prefix and find out who wrote it")
+        raise SignatureInvalid(
+            f"{target} holds a manifest that is not ours; remove the prefix and find out who wrote it"
+        )
     return True

@@ -1,5 +1,5 @@
 """{"story", "model_uri", "evaluation_uri", "verdict_uri", "run_id"} ->
-{"version", "model_uri", "manifest_sha256", "model_package_arn"}: a signed copy, and its package in the registry.
+{"version", "model_uri", "manifest_sha256", "model_package_arn"}: a signed copy and its package.
 """
 
 from __future__ import annotations
@@ -27,26 +27,47 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     keys = [entry["Key"] for entry in list_objects(s3, _folder(model))]
     root = model_root(keys, _folder(model).key)
-    files = {name: hash_object(s3, env.ARTIFACTS_BUCKET, key)
-             for name, key in sources(keys, root, evaluation.key).items()}
+    files = {
+        name: hash_object(s3, env.ARTIFACTS_BUCKET, key)
+        for name, key in sources(keys, root, evaluation.key).items()
+    }
     evaluation_sha256 = files[naming.EVALUATION_FILE].sha256
     check_verdict(verdict, story=story.slug, evaluation_sha256=evaluation_sha256)
     report_uri = evaluation.child(naming.EVALUATION_FILE)
     origin = lineage(parse_json_object(read_bytes(s3, report_uri), report_uri), run_id=event["run_id"])
 
-    manifest = manifests.canonical({name: f.sha256 for name, f in files.items()}, story=story.slug, lineage=origin)
+    manifest = manifests.canonical(
+        {name: f.sha256 for name, f in files.items()}, story=story.slug, lineage=origin
+    )
     digest = manifests.digest(manifest).hex()
     prefix = naming.model_prefix(story.slug, digest)
-    publish_files(s3, kms, bucket=env.ARTIFACTS_BUCKET, prefix=prefix, files=files, manifest=manifest,
-                  signing_key=env.SIGNING_KEY_ARN)
+    publish_files(
+        s3,
+        kms,
+        bucket=env.ARTIFACTS_BUCKET,
+        prefix=prefix,
+        files=files,
+        manifest=manifest,
+        signing_key=env.SIGNING_KEY_ARN,
+    )
     model_uri = str(S3Uri(env.ARTIFACTS_BUCKET, prefix))
-    arn = find_or_create(client("sagemaker"), package_request(
-        group=naming.model_package_group(story.slug), image=env.SERVING_IMAGE, model_uri=model_uri,
-        manifest_sha256=digest, instance_type=story.serving.instance_type,
-        properties={**origin, "manifest_sha256": digest, "verdict_uri": event["verdict_uri"]},
-    ))
-    return {"version": arn.rsplit("/", 1)[1], "model_uri": model_uri, "manifest_sha256": digest,
-            "model_package_arn": arn}
+    arn = find_or_create(
+        client("sagemaker"),
+        package_request(
+            group=naming.model_package_group(story.slug),
+            image=env.SERVING_IMAGE,
+            model_uri=model_uri,
+            manifest_sha256=digest,
+            instance_type=story.serving.instance_type,
+            properties={**origin, "manifest_sha256": digest, "verdict_uri": event["verdict_uri"]},
+        ),
+    )
+    return {
+        "version": arn.rsplit("/", 1)[1],
+        "model_uri": model_uri,
+        "manifest_sha256": digest,
+        "model_package_arn": arn,
+    }
 
 
 def _folder(uri: S3Uri) -> S3Uri:

@@ -20,8 +20,12 @@ def model_root(keys: Iterable[str], prefix: str) -> str:
     `prefix` may be that folder itself or the training job's output path above it. Two jobs' outputs
     are refused: which of them was evaluated can't be told.
     """
-    roots = {key[:key.index(_TRAINING_OUTPUT, len(prefix)) + len(_TRAINING_OUTPUT)]
-             if _TRAINING_OUTPUT in key[len(prefix):] else prefix for key in keys}
+    roots = {
+        key[: key.index(_TRAINING_OUTPUT, len(prefix)) + len(_TRAINING_OUTPUT)]
+        if _TRAINING_OUTPUT in key[len(prefix) :]
+        else prefix
+        for key in keys
+    }
     if not roots:
         raise EvidenceMissing(f"no model below {prefix}")
     if len(roots) > 1:
@@ -32,9 +36,13 @@ def model_root(keys: Iterable[str], prefix: str) -> str:
 def sources(model_keys: Iterable[str], root: str, evaluation_folder: str) -> dict[str, str]:
     """Published file name -> key it is copied from."""
     files = {key.removeprefix(root): key for key in model_keys}
-    clash = sorted(name for name in files if name in (*EVIDENCE_FILES, naming.MANIFEST_FILE, naming.SIGNATURE_FILE))
+    clash = sorted(
+        name for name in files if name in (*EVIDENCE_FILES, naming.MANIFEST_FILE, naming.SIGNATURE_FILE)
+    )
     if clash:
-        raise EvidenceMissing(f"the training job wrote {', '.join(clash)}, which only evaluation and publish may write")
+        raise EvidenceMissing(
+            f"the training job wrote {', '.join(clash)}, which only evaluation and publish may write"
+        )
     return files | {name: evaluation_folder + name for name in EVIDENCE_FILES}
 
 
@@ -43,7 +51,9 @@ def check_verdict(verdict: Mapping[str, Any], *, story: str, evaluation_sha256: 
     if verdict.get("story") != story:
         raise EvidenceMissing(f"the verdict is of story {verdict.get('story')!r}, not of {story!r}")
     if verdict.get("evaluation_sha256") != evaluation_sha256:
-        raise EvidenceMissing("the verdict judged another evaluation than the one to be published; judge again")
+        raise EvidenceMissing(
+            "the verdict judged another evaluation than the one to be published; judge again"
+        )
     if verdict.get("passed") is not True:
         raise EvidenceMissing("the verdict did not pass: a rejected candidate is never published")
 
@@ -58,23 +68,38 @@ def lineage(evaluation: Mapping[str, Any], *, run_id: str) -> dict[str, str]:
     return {name: str(value) for name, value in sorted(found.items())}
 
 
-def package_request(*, group: str, image: str, model_uri: str, manifest_sha256: str, instance_type: str,
-                    properties: Mapping[str, str]) -> dict[str, Any]:
+def package_request(
+    *,
+    group: str,
+    image: str,
+    model_uri: str,
+    manifest_sha256: str,
+    instance_type: str,
+    properties: Mapping[str, str],
+) -> dict[str, Any]:
     """CreateModelPackage. The client token comes from the digest: a repeat is the same package."""
     return {
         "ModelPackageGroupName": group,
         "ModelApprovalStatus": "PendingManualApproval",
         "ClientToken": manifest_sha256[:36],
         "InferenceSpecification": {
-            "Containers": [{
-                "Image": image,
-                "ModelDataSource": {"S3DataSource": {
-                    "S3Uri": model_uri, "S3DataType": "S3Prefix", "CompressionType": "None"}},
-            }],
+            "Containers": [
+                {
+                    "Image": image,
+                    "ModelDataSource": {
+                        "S3DataSource": {
+                            "S3Uri": model_uri,
+                            "S3DataType": "S3Prefix",
+                            "CompressionType": "None",
+                        }
+                    },
+                }
+            ],
             "SupportedContentTypes": ["application/json"],
             "SupportedResponseMIMETypes": ["application/json"],
             "SupportedRealtimeInferenceInstanceTypes": [instance_type],
         },
         "CustomerMetadataProperties": {
-            name: value[:MAX_PROPERTY_CHARS] for name, value in properties.items() if value},
+            name: value[:MAX_PROPERTY_CHARS] for name, value in properties.items() if value
+        },
     }

@@ -11,7 +11,9 @@ def find_or_create(sagemaker: Any, request: dict[str, Any]) -> str:
     """ARN of the package whose manifest this is."""
     wanted = request["CustomerMetadataProperties"]["manifest_sha256"]
     listed = sagemaker.list_model_packages(
-        ModelPackageGroupName=request["ModelPackageGroupName"], SortBy="CreationTime", SortOrder="Descending",
+        ModelPackageGroupName=request["ModelPackageGroupName"],
+        SortBy="CreationTime",
+        SortOrder="Descending",
         MaxResults=RECENT,
     )["ModelPackageSummaryList"]
     for summary in listed:

@@ -1,4 +1,6 @@
-"""{"story", "endpoint_config_name", "version"} -> {"state": updating|serving|rolled_back|failed, "reason"}."""
+"""{"story", "endpoint_config_name", "version"} ->
+{"state": updating|serving|rolled_back|failed, "reason"}.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def _probe(endpoint: str, version: str) -> Arrival:
     """Ask the endpoint itself: the config's name is only what SageMaker believes."""
     try:
         answer = client("sagemaker-runtime").invoke_endpoint(
-            EndpointName=endpoint, ContentType="application/json", CustomAttributes=f"request_id={new_request_id()}",
+            EndpointName=endpoint,
+            ContentType="application/json",
+            CustomAttributes=f"request_id={new_request_id()}",
             Body=json.dumps({"text": logic.PROBE_TEXT}).encode(),
         )
     except aws_errors() as error:

@@ -1,4 +1,4 @@
-"""Has the endpoint arrived? SageMaker's automatic roll-back is silent: it ends InService, on the old config."""
+"""Has the endpoint arrived? SageMaker's automatic roll-back is silent: InService, on the old config."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def arrival(found: EndpointState | None, wanted: str) -> Arrival:
     if found.status != endpoints.IN_SERVICE:
         return Arrival(state=State.FAILED, reason=f"{found.status}: {found.reason}".rstrip(": "))
     if found.config != wanted:
-        return Arrival(state=State.ROLLED_BACK, reason=f"serves {found.config}, not {wanted} {found.reason}".rstrip())
+        return Arrival(
+            state=State.ROLLED_BACK, reason=f"serves {found.config}, not {wanted} {found.reason}".rstrip()
+        )
     return Arrival(state=State.SERVING)
 
 
@@ -62,12 +64,18 @@ def scaling_policy(endpoint: str, spec: ServingSpec) -> dict[str, Any]:
         "PolicyType": "TargetTrackingScaling",
         "TargetTrackingScalingPolicyConfiguration": {
             "TargetValue": float(spec.invocations_per_instance),
-            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
-            "ScaleOutCooldown": SCALE_OUT_COOLDOWN_S, "ScaleInCooldown": SCALE_IN_COOLDOWN_S,
+            "PredefinedMetricSpecification": {
+                "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+            },
+            "ScaleOutCooldown": SCALE_OUT_COOLDOWN_S,
+            "ScaleInCooldown": SCALE_IN_COOLDOWN_S,
         },
     }
 
 
 def _resource(endpoint: str) -> dict[str, str]:
-    return {"ServiceNamespace": "sagemaker", "ResourceId": f"endpoint/{endpoint}/variant/{VARIANT}",
-            "ScalableDimension": _DIMENSION}
+    return {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{endpoint}/variant/{VARIANT}",
+        "ScalableDimension": _DIMENSION,
+    }

@@ -30,19 +30,34 @@ from lambdas.shared.signatures import verify_published
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     env, story = environment(ReleasePlanEnv), stories.story(event["story"])
     model = _model(str(event["version"]), story.slug, env)
-    verify_published(client("s3"), client("kms"), key=env.SIGNING_KEY_ARN, model_uri=S3Uri.parse(model.model_uri),
-                     manifest_sha256=model.manifest_sha256, story=story.slug)
-    spec = logic.with_techniques(read_spec(client("dynamodb"), env.CONTROL_TABLE, story.slug), story.slug,
-                                 _techniques(story))
-    endpoint, name = naming.endpoint(story.slug), naming.sagemaker_model(story.slug, model.version, spec.digest())
+    verify_published(
+        client("s3"),
+        client("kms"),
+        key=env.SIGNING_KEY_ARN,
+        model_uri=S3Uri.parse(model.model_uri),
+        manifest_sha256=model.manifest_sha256,
+        story=story.slug,
+    )
+    spec = logic.with_techniques(
+        read_spec(client("dynamodb"), env.CONTROL_TABLE, story.slug), story.slug, _techniques(story)
+    )
+    endpoint, name = (
+        naming.endpoint(story.slug),
+        naming.sagemaker_model(story.slug, model.version, spec.digest()),
+    )
     action = logic.choose_action(endpoints.describe(client("sagemaker"), endpoint), name)
     if action not in (Action.NONE, Action.CREATE, Action.UPDATE):
         _clear_the_way(action, endpoint, story.slug)
-        raise EndpointBusy(f"{endpoint} must come to rest before it can move to {name} ({action}); plan again")
+        raise EndpointBusy(
+            f"{endpoint} must come to rest before it can move to {name} ({action}); plan again"
+        )
     key = client("kms").get_public_key(KeyId=env.SIGNING_KEY_ARN)["PublicKey"]
     return {
-        "action": str(action), "version": model.version,
-        "endpoint_name": endpoint, "model_name": name, "endpoint_config_name": name,
+        "action": str(action),
+        "version": model.version,
+        "endpoint_name": endpoint,
+        "model_name": name,
+        "endpoint_config_name": name,
         "model": logic.model_request(spec, model, name=name, public_key=base64.b64encode(key).decode()),
         "endpoint_config": logic.endpoint_config_request(spec, name=name),
         "deployment_config": logic.deployment_config(spec),
@@ -56,10 +71,15 @@ def _model(version: str, story: str, env: ReleasePlanEnv) -> ServedModel:
     arn = env.MODEL_PACKAGE_GROUP_ARN.replace(":model-package-group/", ":model-package/") + f"/{version}"
     package = client("sagemaker").describe_model_package(ModelPackageName=arn)
     if package["ModelApprovalStatus"] == "Rejected":
-        raise VersionRejected(f"version {version} of {story} is rejected in the registry; release another one")
+        raise VersionRejected(
+            f"version {version} of {story} is rejected in the registry; release another one"
+        )
     source = package["InferenceSpecification"]["Containers"][0]["ModelDataSource"]["S3DataSource"]
-    return ServedModel(version=version, model_uri=source["S3Uri"],
-                       manifest_sha256=package["CustomerMetadataProperties"]["manifest_sha256"])
+    return ServedModel(
+        version=version,
+        model_uri=source["S3Uri"],
+        manifest_sha256=package["CustomerMetadataProperties"]["manifest_sha256"],
+    )
 
 
 def _techniques(story: StoryContract) -> dict[str, bool]:

@@ -42,8 +42,11 @@ def from_pointer(pointer: Mapping[str, Any] | None, which: str, story: str) -> S
     if not chosen:
         what = "was never promoted" if pointer is None else "has no previous version"
         raise NeverPromoted(f"{story} {what}: there is nothing to release as {which!r}")
-    return ServedModel(version=str(chosen["version"]), model_uri=str(chosen["model_uri"]),
-                       manifest_sha256=str(chosen["manifest_sha256"]))
+    return ServedModel(
+        version=str(chosen["version"]),
+        model_uri=str(chosen["model_uri"]),
+        manifest_sha256=str(chosen["manifest_sha256"]),
+    )
 
 
 def with_techniques(spec: ServingSpec, slug: str, techniques: Mapping[str, bool]) -> ServingSpec:
@@ -65,11 +68,19 @@ def model_request(spec: ServingSpec, model: ServedModel, *, name: str, public_ke
         "VpcConfig": {"Subnets": list(spec.subnets), "SecurityGroupIds": list(spec.security_groups)},
         "PrimaryContainer": {
             "Image": spec.image,
-            "ModelDataSource": {"S3DataSource": {
-                "S3Uri": model.model_uri, "S3DataType": "S3Prefix", "CompressionType": "None"}},
+            "ModelDataSource": {
+                "S3DataSource": {
+                    "S3Uri": model.model_uri,
+                    "S3DataType": "S3Prefix",
+                    "CompressionType": "None",
+                }
+            },
             "Environment": {
-                **spec.environment, "STORY": spec.story, "MODEL_VERSION": model.version,
-                "MODEL_MANIFEST_SHA256": model.manifest_sha256, "MODEL_PUBLIC_KEY": public_key,
+                **spec.environment,
+                "STORY": spec.story,
+                "MODEL_VERSION": model.version,
+                "MODEL_MANIFEST_SHA256": model.manifest_sha256,
+                "MODEL_PUBLIC_KEY": public_key,
             },
         },
     }
@@ -78,10 +89,15 @@ def model_request(spec: ServingSpec, model: ServedModel, *, name: str, public_ke
 def endpoint_config_request(spec: ServingSpec, *, name: str) -> dict[str, Any]:
     request: dict[str, Any] = {
         "EndpointConfigName": name,
-        "ProductionVariants": [{
-            "VariantName": VARIANT, "ModelName": name, "InstanceType": spec.instance_type,
-            "InitialInstanceCount": spec.min_instances, "InitialVariantWeight": 1.0,
-        }],
+        "ProductionVariants": [
+            {
+                "VariantName": VARIANT,
+                "ModelName": name,
+                "InstanceType": spec.instance_type,
+                "InitialInstanceCount": spec.min_instances,
+                "InitialVariantWeight": 1.0,
+            }
+        ],
     }
     if takes_volume_key(spec.instance_type):
         request["KmsKeyId"] = spec.kms_key
@@ -91,13 +107,16 @@ def endpoint_config_request(spec: ServingSpec, *, name: str) -> dict[str, Any]:
 def deployment_config(spec: ServingSpec) -> dict[str, Any]:
     """Blue/green canary with guardrail alarms; the previous fleet stays warm for `termination_wait_s`."""
     if not 1 <= len(spec.guardrail_alarms) <= 10:
-        raise ValueError(f"guardrail_alarms must be 1 to 10 (SageMaker's limit), got {len(spec.guardrail_alarms)}")
+        raise ValueError(
+            f"guardrail_alarms must be 1 to 10 (SageMaker's limit), got {len(spec.guardrail_alarms)}"
+        )
     canary = spec.canary
     longest = PROVISIONING_S + 2 * canary.bake_s + canary.termination_wait_s
     return {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": {
-                "Type": "CANARY", "WaitIntervalInSeconds": canary.bake_s,
+                "Type": "CANARY",
+                "WaitIntervalInSeconds": canary.bake_s,
                 "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": canary.percent},
             },
             "TerminationWaitInSeconds": canary.termination_wait_s,

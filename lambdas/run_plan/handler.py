@@ -19,13 +19,20 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     story = stories.story(event["story"])
     pointer = read_pointer(client("dynamodb"), env.CONTROL_TABLE, story.slug)
     try:
-        planned = plan(story, run_id=event["run_id"], pointer=pointer,
-                       rooms=Rooms(lake=env.LAKE_BUCKET, artifacts=env.ARTIFACTS_BUCKET),
-                       hyperparameters=event.get("hyperparameters") or {})
+        planned = plan(
+            story,
+            run_id=event["run_id"],
+            pointer=pointer,
+            rooms=Rooms(lake=env.LAKE_BUCKET, artifacts=env.ARTIFACTS_BUCKET),
+            hyperparameters=event.get("hyperparameters") or {},
+        )
     except ValueError as error:  # so that the state machine does not retry what can't get better
         raise InvalidInput(str(error)) from None
     if pointer is None:
         # SageMaker refuses a job whose input prefix holds no object.
-        client("s3").put_object(Bucket=env.ARTIFACTS_BUCKET, Key=naming.no_champion_prefix(story.slug) + "README",
-                                Body=b"No champion yet: this model was never promoted.\n")
+        client("s3").put_object(
+            Bucket=env.ARTIFACTS_BUCKET,
+            Key=naming.no_champion_prefix(story.slug) + "README",
+            Body=b"No champion yet: this model was never promoted.\n",
+        )
     return planned

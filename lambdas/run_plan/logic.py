@@ -19,20 +19,34 @@ class Rooms:
     artifacts: str
 
 
-def plan(story: StoryContract, *, run_id: str, pointer: Mapping[str, Any] | None, rooms: Rooms,
-         hyperparameters: Mapping[str, str]) -> dict[str, Any]:
+def plan(
+    story: StoryContract,
+    *,
+    run_id: str,
+    pointer: Mapping[str, Any] | None,
+    rooms: Rooms,
+    hyperparameters: Mapping[str, str],
+) -> dict[str, Any]:
     """The same run plans the same: names and tokens are made from `run_id`."""
     slug = story.slug
     champion_version = str(pointer["version"]) if pointer else records.NO_CHAMPION
-    champion_uri = str(pointer["model_uri"]) if pointer else \
-        f"s3://{rooms.artifacts}/{naming.no_champion_prefix(slug)}"
+    champion_uri = (
+        str(pointer["model_uri"]) if pointer else f"s3://{rooms.artifacts}/{naming.no_champion_prefix(slug)}"
+    )
     dataset_uri = f"s3://{rooms.lake}/{naming.dataset_prefix(slug, run_id)}"
     output_uri = f"s3://{rooms.artifacts}/{naming.run_prefix(slug, run_id)}"
     run_hash = hashlib.sha256(f"{slug}/{run_id}".encode()).hexdigest()
-    parameters = pipeline.parameters(story, {
-        pipeline.RUN_ID: run_id, pipeline.DATASET_URI: dataset_uri, pipeline.OUTPUT_URI: output_uri,
-        pipeline.CHAMPION_URI: champion_uri, pipeline.CHAMPION_VERSION: champion_version,
-    }, hyperparameters)
+    parameters = pipeline.parameters(
+        story,
+        {
+            pipeline.RUN_ID: run_id,
+            pipeline.DATASET_URI: dataset_uri,
+            pipeline.OUTPUT_URI: output_uri,
+            pipeline.CHAMPION_URI: champion_uri,
+            pipeline.CHAMPION_VERSION: champion_version,
+        },
+        hyperparameters,
+    )
     return {
         "champion_version": champion_version,
         "champion_uri": champion_uri,

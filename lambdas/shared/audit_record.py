@@ -12,11 +12,17 @@ MAX_DETAIL_BYTES = 64_000  # a DynamoDB item has 400 KB; a record that long woul
 
 
 def record(*, story: str, run_id: str, what: str, at: str, detail: Mapping[str, Any]) -> dict[str, Any]:
-    """The record as stored. `detail` is canonical JSON text: DynamoDB knows no floats, readers want them back exactly."""
+    """The record as stored. `detail` is JSON text: DynamoDB knows no floats, and readers want them exact."""
     text = json.dumps(detail, sort_keys=True, ensure_ascii=False, default=str)
     if len(text.encode()) > MAX_DETAIL_BYTES:
-        text = json.dumps({"cut": f"the detail had more than {MAX_DETAIL_BYTES} bytes", "keys": sorted(detail)})
+        text = json.dumps(
+            {"cut": f"the detail had more than {MAX_DETAIL_BYTES} bytes", "keys": sorted(detail)}
+        )
     return {
-        records.AUDIT_PARTITION_KEY: story, records.AUDIT_SORT_KEY: records.audit_id(run_id, what),
-        "run_id": run_id, "what": what, "at": at, "detail": text,
+        records.AUDIT_PARTITION_KEY: story,
+        records.AUDIT_SORT_KEY: records.audit_id(run_id, what),
+        "run_id": run_id,
+        "what": what,
+        "at": at,
+        "detail": text,
     }

@@ -26,15 +26,19 @@ def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: in
     from botocore.config import Config
 
     _trace_calls()
-    return boto3.client(service, config=Config(
-        connect_timeout=CONNECT_TIMEOUT_S, read_timeout=read_timeout_s,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-    ))
+    return boto3.client(
+        service,
+        config=Config(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=read_timeout_s,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+        ),
+    )
 
 
 @cache
 def _trace_calls() -> None:
-    """X-Ray segments for AWS calls. Patching here rather than in Tracer keeps botocore out of the cold import."""
+    """X-Ray segments for AWS calls. Patched here, not in Tracer: botocore stays out of the cold import."""
     if os.environ.get("_X_AMZN_TRACE_ID"):
         from aws_xray_sdk.core import patch  # type: ignore[import-untyped]
 

@@ -7,7 +7,13 @@ from typing import Any
 
 from lambdas.shared.aws import client_error, error_code
 
-IN_SERVICE, FAILED, ROLLING_BACK, UPDATING, CREATING = "InService", "Failed", "RollingBack", "Updating", "Creating"
+IN_SERVICE, FAILED, ROLLING_BACK, UPDATING, CREATING = (
+    "InService",
+    "Failed",
+    "RollingBack",
+    "Updating",
+    "Creating",
+)
 ROLLBACK_FAILED = "UpdateRollbackFailed"
 MOVING = frozenset({CREATING, UPDATING, ROLLING_BACK, "SystemUpdating"})
 
@@ -34,7 +40,8 @@ def describe(sagemaker: Any, name: str) -> EndpointState | None:
             return None
         raise
     return EndpointState(
-        status=found["EndpointStatus"], config=found.get("EndpointConfigName", ""),
+        status=found["EndpointStatus"],
+        config=found.get("EndpointConfigName", ""),
         pending=found.get("PendingDeploymentSummary", {}).get("EndpointConfigName", ""),
         reason=found.get("FailureReason", ""),
     )

@@ -27,7 +27,7 @@ def read_flags(flags: tuple[Flag, ...]) -> dict[str, str | None]:
     by_parameter = {flag.parameter: flag.name for flag in flags}
     try:
         found = SSMProvider(boto3_client=ssm_client()).get_parameters_by_name(
-            parameters={name: {} for name in by_parameter}, max_age=0, raise_on_error=False,
+            parameters={name: {} for name in by_parameter}, max_age=0, raise_on_error=False
         )
     except (GetParameterError, *aws_errors()) as error:
         logger.warning("flags could not be read", error=type(error).__name__)

@@ -23,7 +23,7 @@ logger = Logger(service="mangaassist")
 
 
 def instrumented(name: str) -> Callable[[Handler], Handler]:
-    """Decorate a handler: request id and run ids in every log line, one X-Ray segment, errors by class name."""
+    """Decorate a handler: ids in every log line, one X-Ray segment, errors by class name."""
     tracer = Tracer(service=name, auto_patch=False)
 
     def decorate(function: Handler) -> Handler:
@@ -49,7 +49,7 @@ def _ids(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def count(metric: str, value: float = 1, *, unit: MetricUnit = MetricUnit.Count, **dimensions: str) -> None:
-    """One data point through the log (EMF): free of any call that could fail. Dimensions as contracts.metrics says."""
+    """One data point through the log (EMF): no call that could fail. Dimensions as contracts.metrics says."""
     with single_metric(name=metric, unit=unit, value=value, namespace=metrics.NAMESPACE) as point:
         for name, dimension in metrics.dimensions(metric, **dimensions).items():
             point.add_dimension(name=name, value=dimension)
@@ -61,9 +61,13 @@ def put_metric(cloudwatch: Any, points: list[tuple[str, float, dict[str, str]]])
     A point is (metric, value, dimensions by lower-case name).
     """
     data = [
-        {"MetricName": metric, "Value": value, "Unit": "None",
-         "Dimensions": [{"Name": n, "Value": v} for n, v in metrics.dimensions(metric, **dims).items()]}
+        {
+            "MetricName": metric,
+            "Value": value,
+            "Unit": "None",
+            "Dimensions": [{"Name": n, "Value": v} for n, v in metrics.dimensions(metric, **dims).items()],
+        }
         for metric, value, dims in points
     ]
     for start in range(0, len(data), 500):  # 1,000 is CloudWatch's limit, 1 MB the request's
-        cloudwatch.put_metric_data(Namespace=metrics.NAMESPACE, MetricData=data[start:start + 500])
+        cloudwatch.put_metric_data(Namespace=metrics.NAMESPACE, MetricData=data[start : start + 500])

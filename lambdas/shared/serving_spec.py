@@ -18,13 +18,17 @@ def read_spec(dynamodb: Any, table: str, slug: str) -> ServingSpec:
     cached = read_control(dynamodb, table, slug, records.SPEC)
     if text is None:
         if cached is None:
-            raise SpecUnavailable(f"the serving spec of {slug} is neither in SSM nor in the control table; "
-                                  "deploy the story's stack, or wait until SSM answers")
+            raise SpecUnavailable(
+                f"the serving spec of {slug} is neither in SSM nor in the control table; "
+                "deploy the story's stack, or wait until SSM answers"
+            )
         logger.warning("serving spec from the control table")
         return ServingSpec.from_json(cached["spec"])
     spec = ServingSpec.from_json(text)  # before it is kept: a broken spec must not replace a good copy
     if cached is None or cached["spec"] != text:
-        dynamodb.put_item(TableName=table, Item={**control_key(slug, records.SPEC), **to_item({"spec": text})})
+        dynamodb.put_item(
+            TableName=table, Item={**control_key(slug, records.SPEC), **to_item({"spec": text})}
+        )
     return spec
 
 

@@ -17,8 +17,13 @@ _REFUSALS = ("KMSInvalidSignatureException", "KMSInvalidSignature")
 
 def is_signed(kms: Any, *, key: str, manifest: bytes, signature: bytes) -> bool:
     try:
-        answer = kms.verify(KeyId=key, Message=manifests.digest(manifest), MessageType="DIGEST",
-                            Signature=signature, SigningAlgorithm=ALGORITHM)
+        answer = kms.verify(
+            KeyId=key,
+            Message=manifests.digest(manifest),
+            MessageType="DIGEST",
+            Signature=signature,
+            SigningAlgorithm=ALGORITHM,
+        )
     except client_error() as error:
         if error_code(error) in _REFUSALS:
             return False
@@ -26,8 +31,10 @@ def is_signed(kms: Any, *, key: str, manifest: bytes, signature: bytes) -> bool:
     return bool(answer["SignatureValid"])
 
 
-def verify_published(s3: Any, kms: Any, *, key: str, model_uri: S3Uri, manifest_sha256: str, story: str) -> None:
-    """SignatureInvalid unless the manifest is the one we know, signed, of this story, and lists what is there.
+def verify_published(
+    s3: Any, kms: Any, *, key: str, model_uri: S3Uri, manifest_sha256: str, story: str
+) -> None:
+    """SignatureInvalid unless the manifest is the one we know, signed, and lists what is there.
 
     The bytes of each file are checked by the loader in the image, which reads them anyway.
     """
@@ -37,7 +44,9 @@ def verify_published(s3: Any, kms: Any, *, key: str, model_uri: S3Uri, manifest_
     except EvidenceMissing as missing:
         raise SignatureInvalid(f"the model is not signed: {missing}") from None
     if manifests.digest(manifest).hex() != manifest_sha256:
-        raise SignatureInvalid(f"{model_uri}: the manifest is not the one that was published ({manifest_sha256[:16]})")
+        raise SignatureInvalid(
+            f"{model_uri}: the manifest is not the one that was published ({manifest_sha256[:16]})"
+        )
     if not is_signed(kms, key=key, manifest=manifest, signature=signature):
         raise SignatureInvalid(f"{model_uri}: the signature is not ours")
     listed = json.loads(manifest)
