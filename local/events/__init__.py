@@ -1,0 +1,1 @@
+"""Alarms, parameter changes, rules and schedules: what starts something else."""

@@ -1,0 +1,166 @@
+"""What stands in front of ministack: the /_local endpoints, faults on purpose and the record of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+from local.config import LocalConfig
+from local.events import schedules
+from local.faults import Call, Fault, Faults
+
+_KEPT_CALLS = 20_000
+_ALIASES = {"monitoring": "cloudwatch"}  # the router's name -> the name that people use
+_CODES = {"throttle": ("ThrottlingException", "Rate exceeded", 400),
+          "error": ("InternalFailure", "The request processing has failed because of an internal error.", 500)}
+
+
+class Front:
+    def __init__(self, config: LocalConfig, ministack_app: Any) -> None:
+        self.config = config
+        self.faults = Faults()
+        self.calls: collections.deque[dict[str, Any]] = collections.deque(maxlen=_KEPT_CALLS)
+        self._ministack = ministack_app
+        self._dispatch = ministack_app._dispatch_service_request
+        self._special = ministack_app._handle_special_data_plane_request
+        ministack_app._dispatch_service_request = self.dispatch
+        ministack_app._handle_special_data_plane_request = self.special
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/_local/"):
+            status, body = await self._local(scope["method"], scope["path"], await _read(receive), scope)
+            await _answer(send, status, body)
+            return
+        await self._ministack.app(scope, receive, send)
+
+    async def dispatch(self, method: str, path: str, headers: dict[str, str], body: bytes,
+                       query: dict[str, Any], request_id: str) -> Any:
+        call, action = self._identify(method, path, headers, body, query)
+        fault = self.faults.take(call)
+        answer = await self._with_fault(
+            fault, call, action, headers, request_id,
+            lambda: self._dispatch(method, path, headers, body, query, request_id))
+        self.calls.append({**vars(call), "status": answer[0], **({"fault": fault.kind} if fault else {})})
+        return answer
+
+    async def special(self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any],
+                      request_id: str, **more: Any) -> Any:
+        """S3 with the bucket in the host name and other data planes; they answer None for what is not theirs."""
+        answer = await self._special(method, path, headers, body, query, request_id, **more)
+        if answer is not None:
+            call, action = self._identify(method, path, headers, body, query)
+            fault = self.faults.take(call)
+            if fault is not None:
+                async def done() -> Any:
+                    return answer
+
+                answer = await self._with_fault(fault, call, action, headers, request_id, done)
+            self.calls.append({**vars(call), "status": answer[0]})
+        return answer
+
+    async def _with_fault(self, fault: Fault | None, call: Call, action: str, headers: dict[str, str],
+                          request_id: str, go_on: Any) -> Any:
+        if fault is None:
+            return await go_on()
+        if fault.kind == "delay":
+            await asyncio.sleep(fault.seconds)
+            return await go_on()
+        if fault.kind == "lose_answer":
+            await go_on()
+        from ministack.core.iam_actions import access_denied_response
+
+        principal = f"arn:aws:sts::{self.config.account}:assumed-role/{call.role}"
+        router_name = next((k for k, v in _ALIASES.items() if v == call.service), call.service)
+        if fault.kind == "deny":
+            return access_denied_response(router_name, action, principal, request_id, headers=headers)
+        code, text, status = _CODES["throttle" if fault.kind == "throttle" else "error"]
+        _, error_headers, error_body = access_denied_response(
+            router_name, action, principal, request_id, error_code=code, message=text, headers=headers)
+        return status, error_headers, error_body
+
+    def _identify(self, method: str, path: str, headers: dict[str, str], body: bytes,
+                  query: dict[str, Any]) -> tuple[Call, str]:
+        from ministack.core import iam_actions, router
+
+        routing = self._ministack._routing_params(method, path, headers, body, query)
+        service = router.detect_service(method, path, headers, routing)
+        region = router.extract_region(headers)
+        action = iam_actions.extract_iam_action(service, method, path, headers, body, routing) or ""
+        resource = iam_actions.extract_resource_arn(
+            service, method, path, headers, body, routing, region, self.config.account)
+        operation = _operation(path, headers, routing) or action.partition(":")[2]
+        name = _ALIASES.get(service, service)
+        return Call(service=name, operation=operation, resource=resource, role=_role(headers, query)), action
+
+    async def _local(self, method: str, path: str, body: bytes, scope: Any) -> tuple[int, bytes]:
+        match method, path:
+            case "GET", "/_local/health":
+                return 200, b'{"status": "ready"}'
+            case "GET", "/_local/calls":
+                wanted = {k: v[0] for k, v in parse_qs(scope["query_string"].decode()).items()}
+                return 200, b"".join(json.dumps(c).encode() + b"\n" for c in self.calls
+                                     if all(c.get(k) == v for k, v in wanted.items()))
+            case "DELETE", "/_local/calls":
+                self.calls.clear()
+                return 200, b"{}"
+            case "POST", "/_local/faults":
+                try:
+                    fault = self.faults.add(json.loads(body))
+                except (ValueError, TypeError) as error:
+                    return 400, json.dumps({"error": str(error)}).encode()
+                return 200, json.dumps({"id": fault.fault_id}).encode()
+            case "DELETE", "/_local/faults":
+                return 200, json.dumps({"cleared": self.faults.clear()}).encode()
+            case "POST", "/_local/schedules":
+                return _fire(json.loads(body or b"{}"))
+        return 404, json.dumps({"error": f"there is no {method} {path} here; there are /_local/health, /_local/calls, "
+                                         "/_local/faults, /_local/schedules"}).encode()
+
+
+def install(config: LocalConfig, ministack_app: Any) -> Front:
+    return Front(config, ministack_app)
+
+
+def _fire(wanted: dict[str, Any]) -> tuple[int, bytes]:
+    try:
+        schedules.fire_now(wanted.get("name", ""))
+    except KeyError as error:
+        return 404, json.dumps({"error": str(error.args[0])}).encode()
+    return 200, b"{}"
+
+
+def _operation(path: str, headers: dict[str, str], query: dict[str, Any]) -> str:
+    target = headers.get("x-amz-target", "")
+    if target:
+        return target.rpartition(".")[2]
+    if "/operation/" in path:  # Smithy RPC: /service/NAME/operation/NAME
+        return path.rpartition("/operation/")[2]
+    action = query.get("Action", "")
+    return str(action[0] if isinstance(action, list) else action)
+
+
+def _role(headers: dict[str, str], query: dict[str, Any]) -> str:
+    from ministack.core.router import extract_access_key_id
+    from ministack.services import sts
+
+    session = sts._sessions.get(extract_access_key_id(headers, query) or "")
+    arn = str(session.get("Arn", "")) if session else ""
+    return arn.split(":assumed-role/", 1)[1] if ":assumed-role/" in arn else "root"
+
+
+async def _read(receive: Any) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+async def _answer(send: Any, status: int, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status,
+                "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})

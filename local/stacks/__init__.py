@@ -1,0 +1,1 @@
+"""CloudFormation: what ministack lacks, and refusals in place of silence."""
