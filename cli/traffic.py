@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
-from fabric.client import Fabric, Unavailable
-
 from cli.errors import CliError
 from cli.target import Target
 from contracts.datasets import LabelRow
 from contracts.inference import BadRequest
+from fabric.client import Fabric, Unavailable
 
 DEADLINE_MS = 2_000  # an operator's patience, not the chatbot's
 
@@ -27,6 +26,7 @@ class Answered:
     answers: tuple[dict[str, Any], ...]
     latency_ms: tuple[float, ...]
     failed: int
+    capture_failures: int = 0
 
     @property
     def requests(self) -> int:
@@ -45,7 +45,7 @@ class Answered:
 def fabric_for(target: Target, story: str) -> Fabric:
     return Fabric(
         story,
-        sagemaker_runtime=target.client("sagemaker-runtime"),
+        runtime=target.client("sagemaker-runtime"),
         firehose=target.client("firehose"),
         deadline_ms=DEADLINE_MS,
     )
@@ -83,4 +83,9 @@ def replay(
         except (BadRequest, Unavailable):
             failed += 1
         tick()
-    return Answered(answers=tuple(answers), latency_ms=tuple(latency), failed=failed)
+    return Answered(
+        answers=tuple(answers),
+        latency_ms=tuple(latency),
+        failed=failed,
+        capture_failures=fabric.capture_failures,
+    )

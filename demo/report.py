@@ -81,10 +81,11 @@ def serving_now(stage: Stage) -> tuple[dict[str, Any] | None, dict[str, Any], di
 
 def write(report: dict[str, Any], out: Path, *, keep_logs: Sequence[Path] = ()) -> None:
     """Replace `out` in one step: a reader sees the old report or the new one, never half of one."""
+    html = page.render(report)
     out.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{out.name}-new-", dir=out.parent))
     (new / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    (new / "report.html").write_text(page.render(report), "utf-8")
+    (new / "report.html").write_text(html, "utf-8")
     for log in keep_logs:
         if log.exists():
             shutil.copy(log, new / log.name)

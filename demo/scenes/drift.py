@@ -75,7 +75,7 @@ def look(stage: Stage) -> list[dict[str, Any]]:
 
 
 def worst_psi(stage: Stage, windows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Of the label file's main language: the few requests in others stay below the 200 that a window needs."""
+    """Of the label file's main language: the others stay below the 200 requests that a window needs."""
     monitor, language = stage.story.monitors[0].name, stage.material.golden[0].language
     judged = [
         w for w in windows if (w["monitor"], w["language"]) == (monitor, language) and w["psi"] is not None

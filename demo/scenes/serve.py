@@ -33,6 +33,7 @@ def serve(stage: Stage) -> str:
     rows = traffic_rows(stage)
     result = traffic.replay(stage.target, stage.slug, rows, requests=REQUESTS)
     expect(result.failed == 0, f"{result.failed} of {result.requests} requests failed")
+    expect(result.capture_failures == 0, f"{result.capture_failures} requests were not captured")
     version = str(stage.pointer()["version"])
     for answer in result.answers:
         check_answer(answer, version)
