@@ -24,7 +24,9 @@ log = logging.getLogger("mangaassist.fabric")
 # Shares of the deadline: a failed connection (1/4) and a whole second attempt (1/4 + 1/2) fit into it.
 CONNECT_SHARE, READ_SHARE = 0.25, 0.5
 MIN_DEADLINE_MS = 10
-_REPEATABLE = frozenset({"ThrottlingException", "ServiceUnavailable", "ModelNotReadyException", "InternalFailure"})
+_REPEATABLE = frozenset(
+    {"ThrottlingException", "ServiceUnavailable", "ModelNotReadyException", "InternalFailure"}
+)
 
 
 class Unavailable(Exception):
@@ -107,8 +109,8 @@ class Fabric:
         except ReadTimeoutError:
             raise Unavailable("timeout", "the model did not answer in time", rid) from None
         except BotoCoreError as error:  # no connection, no credentials
-            kind = type(error).__name__
-            raise Unavailable("unreachable", f"the model can't be asked ({kind})", rid, repeatable=True) from None
+            message = f"the model can't be asked ({type(error).__name__})"
+            raise Unavailable("unreachable", message, rid, repeatable=True) from None
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
