@@ -1,0 +1,109 @@
+"""One writer per model: taking, losing, pre-empting and giving back the lease."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contracts import records
+from lambdas.lease import handler as lease_handler
+from lambdas.lease.handler import handler
+from lambdas.lease.logic import Lease, take
+from lambdas.shared.errors import InvalidInput
+from tests.unit.lambdas.account import STORY, Account
+
+
+class MemoryLease:
+    """The store's contract on two attributes."""
+
+    def __init__(self) -> None:
+        self.holder, self.last_holder, self.token, self.expires_at = "", "", 0, 0
+
+    def renew(self, holder: str, *, expires_at: int) -> Lease | None:
+        if self.holder != holder:
+            return None
+        self.expires_at = expires_at
+        return self.read()
+
+    def acquire(self, holder: str, *, now: int, expires_at: int, preempt: bool) -> Lease | None:
+        if self.holder and self.expires_at >= now and not preempt:
+            return None
+        self.holder = self.last_holder = holder
+        self.token, self.expires_at = self.token + 1, expires_at
+        return self.read()
+
+    def release(self, holder: str) -> bool:
+        if self.last_holder != holder:
+            return False
+        self.holder = ""
+        return True
+
+    def read(self) -> Lease:
+        return Lease(holder=self.holder, token=self.token)
+
+
+def test_the_token_grows_with_every_new_holder_and_stays_for_the_same_one() -> None:
+    store = MemoryLease()
+    assert take(store, holder="a", now=0, ttl_s=10, preempt=False) == (True, Lease(holder="a", token=1))
+    assert take(store, holder="a", now=1, ttl_s=10, preempt=False) == (True, Lease(holder="a", token=1))
+    assert take(store, holder="b", now=2, ttl_s=10, preempt=False) == (False, Lease(holder="a", token=1))
+    assert take(store, holder="b", now=12, ttl_s=10, preempt=False) == (True, Lease(holder="b", token=2))
+    assert take(store, holder="c", now=13, ttl_s=10, preempt=True) == (True, Lease(holder="c", token=3))
+
+
+def lease(action: str, holder: str, context: Any, **more: Any) -> dict[str, Any]:
+    return handler({"action": action, "story": STORY, "holder": holder, **more}, context)
+
+
+def test_a_free_lease_is_taken_and_a_held_one_is_not(account: Account, context: Any) -> None:
+    assert lease("take", "a", context) == {"leased": True, "token": 1, "holder": "a"}
+    assert lease("take", "b", context) == {"leased": False, "token": 1, "holder": "a"}
+
+
+def test_asking_again_after_a_lost_answer_gives_the_same_token(account: Account, context: Any) -> None:
+    assert lease("take", "a", context) == lease("take", "a", context)
+
+
+def test_an_expired_lease_can_be_taken_and_its_token_moves_on(
+    account: Account, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1_000.0]
+    monkeypatch.setattr(lease_handler.time, "time", lambda: clock[0])
+    lease("take", "a", context)
+    clock[0] += 3_600  # LEASE_TTL_S: the last second still belongs to the holder
+    assert not lease("take", "b", context)["leased"]
+    clock[0] += 1
+    assert lease("take", "b", context) == {"leased": True, "token": 2, "holder": "b"}
+    assert lease("give_back", "a", context) == {"released": False}
+
+
+def test_pre_empting_takes_the_lease_from_its_holder(account: Account, context: Any) -> None:
+    lease("take", "weekly", context)
+    taken = lease("take", "rollback", context, preempt=True)
+    assert taken == {"leased": True, "token": 2, "holder": "rollback"}
+
+
+def test_giving_back_frees_the_lease_keeps_the_token_and_may_be_repeated(account: Account, context: Any) -> None:
+    lease("take", "a", context)
+    assert lease("give_back", "a", context) == {"released": True}
+    assert lease("give_back", "a", context) == {"released": True}
+    assert account.control(records.LEASE) == {"token": 1, "last_holder": "a"}
+    assert lease("take", "b", context)["token"] == 2
+    assert lease("give_back", "a", context) == {"released": False}
+
+
+def test_a_store_that_fails_for_another_reason_is_an_error(account: Account, context: Any) -> None:
+    account.dynamodb.delete_table(TableName="control")
+    with pytest.raises(account.dynamodb.exceptions.ResourceNotFoundException):
+        lease("take", "a", context)
+
+
+def test_an_unknown_action_names_the_allowed_ones(account: Account, context: Any) -> None:
+    with pytest.raises(InvalidInput, match="take or give_back, got 'steal'"):
+        lease("steal", "a", context)
+
+
+def test_an_unknown_story_names_the_allowed_ones(account: Account, context: Any) -> None:
+    with pytest.raises(ValueError, match="unknown story 'nope': allowed are intent-classifier"):
+        handler({"action": "take", "story": "nope", "holder": "a"}, context)
