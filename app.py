@@ -1,0 +1,31 @@
+"""The CDK app: one stage per deployment, nothing else.
+
+Context: `deployment` (all when absent), `tags` (a JSON object), `permission_boundary` (a managed
+policy's name), `full_private`, `destroy` (throw-away accounts only).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+
+# `constructs/` is an import root, not a package: a package of that name would hide CDK's own.
+sys.path[:0] = [str(ROOT), str(ROOT / "constructs")]
+
+from aws_cdk import App
+
+from stacks.deployment import deploy_all
+
+
+def main() -> None:
+    # The flags of cdk.json hold without the CDK CLI too; what the CLI passes wins.
+    app = App(context=json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"], analytics_reporting=False)
+    deploy_all(app)
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The release machine of the `endpoint` strategy: one version becomes what the endpoint serves.
+
+Input {"story", "version": "N|current|previous", "heed_switches": bool}. SageMaker's automatic
+roll-back is silent, so only CheckRelease, which compares configs and asks the endpoint, says
+"serving". With `heed_switches` the kill switches are read at every tick of a canary; a roll-back
+doesn't heed them, since it is the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+from contracts import metrics, naming, workflow
+from contracts.instances import takes_volume_key
+from contracts.story import StoryContract
+
+from mlplatform import asl
+from mlplatform.policies import allow, arn, pass_role, put_metrics
+from mlplatform.state_machine import StateMachine
+
+# Longest wait for an endpoint that moves to something else: a canary's whole life, aborted in the middle.
+_BUSY_S = 7_200
+
+
+def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
+    config = {"EndpointConfigName.$": "$.plan.endpoint_config.EndpointConfigName",
+              "ProductionVariants.$": "$.plan.endpoint_config.ProductionVariants"}
+    if encrypts_volume:
+        config["KmsKeyId.$"] = "$.plan.endpoint_config.KmsKeyId"
+    return {
+        "PlanRelease": asl.function(
+            "ReleasePlan", {"story.$": "$.story", "version.$": "$.version"}, result="$.plan", next_="ChooseAction",
+            fields=("action", "version", "endpoint_name", "model_name", "endpoint_config_name", "model",
+                    "endpoint_config", "deployment_config"),
+            retry=asl.retries(patient={"EndpointBusy": _BUSY_S}),
+            on_error=[asl.catch("WasItCurrent", "NeverPromoted"), asl.catch("ReleaseFailed")]),
+        # Nothing was ever promoted: bringing back what serves is then a no-op, anything else a mistake.
+        "WasItCurrent": asl.choose(asl.equals("$.version", "current", "NothingToRelease"), default="ReleaseFailed"),
+        "ChooseAction": asl.choose(asl.equals("$.plan.action", "none", "CheckRelease"), default="CreateModel"),
+        **_creation(config),
+        "WaitRelease": asl.wait(workflow.RELEASE_POLL_S, next_="CheckRelease"),
+        "CheckRelease": asl.function(
+            "ReleaseCheck", {"story.$": "$.story", "version.$": "$.plan.version",
+                             "endpoint_config_name.$": "$.plan.endpoint_config_name"},
+            result="$.check", fields=("state", "reason"), next_="ReleaseState", on_error="ReleaseFailed"),
+        "ReleaseState": asl.choose(
+            asl.equals("$.check.state", "serving", "Released"),
+            asl.both(asl.equals("$.check.state", "updating", ""), asl.equals("$.heed_switches", True, ""),
+                     "ReadSwitches"),
+            asl.equals("$.check.state", "updating", "WaitRelease"),
+            default="ReleaseRolledBack"),
+        # Unreadable switches have safe defaults inside the function; a function that can't even run is one more.
+        "ReadSwitches": asl.function("KillSwitches", {"story.$": "$.story"}, result="$.switches",
+                                     fields=("may_release",), next_="MayGoOn", on_error="AbortCanary"),
+        "MayGoOn": asl.choose(asl.equals("$.switches.may_release", True, "WaitRelease"), default="AbortCanary"),
+        "AbortCanary": asl.call("cloudwatch", "putMetricData", _abort(slug), next_="WaitRelease",
+                                on_error="WaitRelease", result=None),
+        "Released": asl.succeed(),
+        "NothingToRelease": asl.succeed(),
+        "ReleaseRolledBack": asl.fail("ReleaseRolledBack", "The endpoint does not serve the wanted version: a guardrail"
+                                      " alarm, a kill switch or a failed start sent it back. See CheckRelease."),
+        "ReleaseFailed": asl.fail("ReleaseFailed", "A step failed after its retries: see the last state's error."),
+    }
+
+
+def _creation(config: Mapping[str, str]) -> dict[str, asl.State]:
+    """Each creation that fails is followed by a look: its answer may have been lost, or a retry was first."""
+    model = {f"{member}.$": f"$.plan.model.{member}" for member in (
+        "ModelName", "ExecutionRoleArn", "EnableNetworkIsolation", "VpcConfig", "PrimaryContainer")}
+    endpoint = {"EndpointName.$": "$.plan.endpoint_name", "EndpointConfigName.$": "$.plan.endpoint_config_name"}
+    return {
+        "CreateModel": asl.call("sagemaker", "createModel", model, next_="CreateEndpointConfig",
+                                on_error="FindModel", result=None),
+        "FindModel": asl.call("sagemaker", "describeModel", {"ModelName.$": "$.plan.model_name"},
+                              next_="CreateEndpointConfig", on_error="ReleaseFailed", result=None),
+        "CreateEndpointConfig": asl.call("sagemaker", "createEndpointConfig", config, next_="CreateOrUpdate",
+                                         on_error="FindEndpointConfig", result=None),
+        "FindEndpointConfig": asl.call("sagemaker", "describeEndpointConfig",
+                                       {"EndpointConfigName.$": "$.plan.endpoint_config_name"},
+                                       next_="CreateOrUpdate", on_error="ReleaseFailed", result=None),
+        "CreateOrUpdate": asl.choose(asl.equals("$.plan.action", "create", "CreateEndpoint"),
+                                     default="UpdateEndpoint"),
+        "CreateEndpoint": asl.call("sagemaker", "createEndpoint", endpoint, next_="WaitRelease",
+                                   on_error="CheckRelease", result=None),
+        "UpdateEndpoint": asl.call(
+            "sagemaker", "updateEndpoint",
+            # The fleet keeps the size that autoscaling gave it.
+            {**endpoint, "RetainAllVariantProperties": True, "DeploymentConfig.$": "$.plan.deployment_config"},
+            next_="WaitRelease", on_error="CheckRelease", result=None),
+    }
+
+
+def _abort(slug: str) -> dict[str, object]:
+    """One data point of the metric whose alarm rolls a deployment back."""
+    dimensions = metrics.dimensions(metrics.CANARY_ABORT, story=slug)
+    return {"Namespace": metrics.NAMESPACE, "MetricData": [{
+        "MetricName": metrics.CANARY_ABORT, "Value": 1,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()]}]}
+
+
+class EndpointRelease(Construct):
+    """`machine` is what the retrain machine starts as its child."""
+
+    def __init__(self, scope: Construct, id_: str, *, story: StoryContract, functions: Mapping[str, str],
+                 serving_role_arn: str, key: kms.IKey) -> None:
+        """`functions`: substitution name -> ARN, for ReleasePlan, ReleaseCheck and KillSwitches."""
+        super().__init__(scope, id_)
+        slug = story.slug
+        made = naming.endpoint(slug)
+        names = {kind: arn(self, "sagemaker", kind, f"{made}*") for kind in ("model", "endpoint-config", "endpoint")}
+        self.machine = StateMachine(
+            self, "Machine", name=naming.release_state_machine(slug), start="PlanRelease", key=key,
+            comment=f"{story.entry.code}: make one version of {slug} what its endpoint serves",
+            states=release_states(slug=slug, encrypts_volume=takes_volume_key(story.serving.instance_type)),
+            substitutions=functions,
+            statements=[
+                allow("lambda:InvokeFunction", on=list(functions.values())),
+                allow("sagemaker:CreateModel", "sagemaker:DescribeModel", on=names["model"]),
+                allow("sagemaker:CreateEndpointConfig", "sagemaker:DescribeEndpointConfig",
+                      on=names["endpoint-config"]),
+                allow("sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint",
+                      on=[names["endpoint"], names["endpoint-config"]]),
+                pass_role([serving_role_arn], to="sagemaker.amazonaws.com"),
+                # SageMaker reads the guardrail alarms for whoever asks for the update.
+                allow("cloudwatch:DescribeAlarms", on=arn(self, "cloudwatch", "alarm", "*", colon=True)),
+                allow("kms:CreateGrant", on=key.key_arn, when={"Bool": {"kms:GrantIsForAWSResource": "true"}}),
+                put_metrics(metrics.NAMESPACE),
+            ],
+        )

@@ -1,0 +1,221 @@
+"""Labels come in (ingest machine) and are frozen into data sets (freeze job): Iceberg through Glue.
+
+Both jobs call Glue, so they are not isolated; with `full_private` they run in the VPC, through
+interface endpoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aws_cdk import Aws, RemovalPolicy
+from aws_cdk import aws_glue as glue
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+from contracts import naming, workflow
+
+from mlplatform import asl
+from mlplatform.buckets import Buckets
+from mlplatform.network import Network
+from mlplatform.pipeline_definition import input_path, output_path
+from mlplatform.policies import Statement, allow, arn, pass_role, read_prefixes, write_prefixes
+from mlplatform.sagemaker_roles import sagemaker_role
+from mlplatform.state_machine import StateMachine
+
+_INSTANCE, _VOLUME_GB, _MAX_RUNTIME_S = "ml.m5.large", 30, 3_600
+# A job of that name is there already: a retry found it, and describing it is all that is left to do.
+_EXISTS = ("SageMaker.ResourceInUseException", "SageMaker.ResourceInUse")
+
+
+class LabelDatabase(Construct):
+    """The Glue database; the jobs make its tables, whose schemas are theirs."""
+
+    def __init__(self, scope: Construct, id_: str) -> None:
+        super().__init__(scope, id_)
+
+
+        self.resource = glue.CfnDatabase(
+            self, "Default", catalog_id=Aws.ACCOUNT_ID,
+            database_input=glue.CfnDatabase.DatabaseInputProperty(
+                name=naming.GLUE_DATABASE, description="Label records of all stories (Iceberg)"),
+        )
+        self.resource.apply_removal_policy(RemovalPolicy.RETAIN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelJobProps:
+    image: str  # pinned by digest
+    buckets: Buckets
+    network: Network
+    key: kms.IKey
+
+
+def _tables(scope: Construct, *actions: str) -> Statement:
+    return allow(*(f"glue:{a}" for a in actions), on=[
+        arn(scope, "glue", "catalog", "").rstrip("/"), arn(scope, "glue", "database", naming.GLUE_DATABASE),
+        arn(scope, "glue", "table", f"{naming.GLUE_DATABASE}/{naming.LABEL_RECORDS}"),
+    ])
+
+
+class _LabelJob(Construct):
+    """A processing job's role, and its CreateProcessingJob request but for names and arguments."""
+
+    module: str
+
+    def __init__(self, scope: Construct, id_: str, *, props: LabelJobProps, description: str,
+                 statements: list[Statement]) -> None:
+        super().__init__(scope, id_)
+        self._props = props
+        self.role: iam.Role = sagemaker_role(
+            self, "Role", description=description, statements=statements, log_group="ProcessingJobs",
+            image_repository=naming.image_repository("training"), key_arn=props.key.key_arn,
+            in_vpc=props.network.api_jobs_inside,
+        )
+
+    def _request(self, *, name_path: str, arguments: str, inputs: list[dict[str, Any]],
+                 outputs: list[dict[str, Any]]) -> dict[str, Any]:
+        network: dict[str, Any] = {"EnableNetworkIsolation": False}
+        if self._props.network.api_jobs_inside:
+            network["VpcConfig"] = {"SecurityGroupIds": ["${JobSecurityGroup}"],
+                                    "Subnets": ["${JobSubnetA}", "${JobSubnetB}"]}
+        return {
+            "ProcessingJobName.$": name_path, "RoleArn": "${LabelJobRole}",
+            "AppSpecification": {"ImageUri": "${TrainingImage}", "ContainerEntrypoint": ["python", "-m", self.module],
+                                 "ContainerArguments.$": arguments},
+            "Environment": {"GLUE_DATABASE": naming.GLUE_DATABASE,
+                            "ICEBERG_WAREHOUSE": f"s3://${{LakeBucket}}/{naming.ICEBERG_PREFIX}"},
+            "ProcessingInputs": inputs,
+            "ProcessingOutputConfig": {"KmsKeyId": "${DataKey}", "Outputs": outputs},
+            "ProcessingResources": {"ClusterConfig": {
+                "InstanceCount": 1, "InstanceType": _INSTANCE, "VolumeSizeInGB": _VOLUME_GB,
+                "VolumeKmsKeyId": "${DataKey}"}},
+            "StoppingCondition": {"MaxRuntimeInSeconds": _MAX_RUNTIME_S},
+            "NetworkConfig": network,
+        }
+
+    def substitutions(self) -> dict[str, str]:
+        """Values of the request's `${...}`."""
+        p = self._props
+        values = {"LabelJobRole": self.role.role_arn, "TrainingImage": p.image, "DataKey": p.key.key_arn,
+                  "LakeBucket": p.buckets.lake.bucket_name}
+        if p.network.api_jobs_inside:
+            first, second = p.network.subnet_ids
+            values |= {"JobSecurityGroup": p.network.security_group_ids[0], "JobSubnetA": first, "JobSubnetB": second}
+        return values
+
+    def run_statements(self, job_names: str) -> list[Statement]:
+        jobs = arn(self, "sagemaker", "processing-job", job_names)
+        return [
+            allow("sagemaker:CreateProcessingJob", "sagemaker:DescribeProcessingJob", "sagemaker:AddTags", on=jobs),
+            pass_role([self.role.role_arn], to="sagemaker.amazonaws.com"),
+        ]
+
+
+def _output(name: str, uri: str) -> dict[str, Any]:
+    return {"OutputName": name, "S3Output": {"S3Uri.$": uri, "LocalPath": output_path(name),
+                                             "S3UploadMode": "EndOfJob"}}
+
+
+def start(request: dict[str, Any], *, next_: str) -> asl.State:
+    """Start a job; when that fails in any way, describing it tells whether it runs."""
+    return asl.call("sagemaker", "createProcessingJob", request, next_=next_, on_error=next_, result=None,
+                    retry=asl.retries(permanent=(*asl.PERMANENT_ERRORS, *_EXISTS)))
+
+
+class FreezeJob(_LabelJob):
+    """label_records of one story at the current snapshot -> a frozen data set."""
+
+    module = "model_code.platform.freeze_dataset"
+
+    def __init__(self, scope: Construct, id_: str, *, slug: str, props: LabelJobProps) -> None:
+        lake = props.buckets.lake.bucket_arn
+        super().__init__(scope, id_, props=props, description=f"{slug}: freezes label records into a data set",
+                         statements=[
+                             *read_prefixes(lake, naming.ICEBERG_PREFIX),
+                             write_prefixes(lake, f"datasets/{slug}/"),
+                             _tables(scope, "GetDatabase", "GetTable"),
+                         ])
+
+    def request(self) -> dict[str, Any]:
+        """Reads `$.plan` of the retrain machine."""
+        return self._request(
+            name_path="$.plan.freeze_job_name",
+            arguments=f"States.Array('--story', $.story, '--output', '{output_path('dataset')}', "
+                      "'--label-version-above', $.plan.label_version_above)",
+            inputs=[], outputs=[_output("dataset", "$.plan.dataset_uri")],
+        )
+
+
+class IngestJob(_LabelJob):
+    """One label file -> label_records; bad rows -> quarantine."""
+
+    module = "model_code.platform.ingest_labels"
+
+    def __init__(self, scope: Construct, id_: str, *, props: LabelJobProps) -> None:
+        lake = props.buckets.lake.bucket_arn
+        super().__init__(scope, id_, props=props, description="Ingests label files into label_records", statements=[
+            *read_prefixes(lake, "incoming/", naming.ICEBERG_PREFIX),
+            write_prefixes(lake, "quarantine/", naming.ICEBERG_PREFIX),
+            # Iceberg removes the metadata of a commit that lost its race.
+            allow("s3:DeleteObject", on=f"{lake}/{naming.ICEBERG_PREFIX}*"),
+            _tables(scope, "GetDatabase", "GetTable", "CreateTable", "UpdateTable"),
+        ])
+
+    def request(self) -> dict[str, Any]:
+        """Reads `story` and `batch_id` of the ingest machine's input."""
+        folder = "States.Format('s3://${{LakeBucket}}/{}/{{}}/{{}}/', $.story, $.batch_id)"
+        return self._request(
+            name_path=f"States.Format('{INGEST_JOB_PREFIX}{{}}', $.batch_id)",
+            arguments=f"States.Array('--incoming', '{input_path('labels')}', '--output', "
+                      f"'{output_path('quarantine')}', '--story', $.story, '--batch-id', $.batch_id)",
+            inputs=[{"InputName": "labels", "S3Input": {
+                "S3Uri.$": folder.format("incoming"), "LocalPath": input_path("labels"), "S3DataType": "S3Prefix",
+                "S3InputMode": "File"}}],
+            outputs=[_output("quarantine", folder.format("quarantine"))],
+        )
+
+
+INGEST_JOB_PREFIX = f"{naming.PROJECT}-ingest-"
+
+
+class LabelIngest(Construct):
+    """The machine behind `mangaassist labels ingest`: input {"story", "batch_id"}."""
+
+    def __init__(self, scope: Construct, id_: str, *, props: LabelJobProps, topic_arn: str) -> None:
+        super().__init__(scope, id_)
+        job = IngestJob(self, "Job", props=props)
+        self.machine = StateMachine(
+            self, "Machine", name=naming.label_ingest_state_machine(), start="StartIngest", key=props.key,
+            comment="Validate one label file; append its good rows, quarantine its bad ones",
+            states=ingest_states(job.request()), substitutions={**job.substitutions(), "OnCallTopic": topic_arn},
+            statements=[*job.run_statements(f"{INGEST_JOB_PREFIX}*"), allow("sns:Publish", on=topic_arn)],
+        )
+
+
+def ingest_states(request: dict[str, Any]) -> dict[str, asl.State]:
+    return {
+        "StartIngest": start(request, next_="WaitIngest"),
+        "WaitIngest": asl.wait(workflow.INGEST_POLL_S, next_="DescribeIngest"),
+        "DescribeIngest": asl.call(
+            "sagemaker", "describeProcessingJob", {"ProcessingJobName.$": request["ProcessingJobName.$"]},
+            next_="IngestJobStatus", on_error="NotifyFailure", result="$.job"),
+        "IngestJobStatus": asl.choose(
+            asl.equals("$.job.ProcessingJobStatus", "Completed", "ReadAnswer"),
+            asl.equals("$.job.ProcessingJobStatus", "InProgress", "WaitIngest"),
+            default="JobFailed"),
+        "ReadAnswer": asl.put({"story.$": "$.story", "batch_id.$": "$.batch_id",
+                               "ingest.$": "States.StringToJson($.job.ExitMessage)"}, at="$", next_="IngestStatus"),
+        "IngestStatus": asl.choose(asl.equals("$.ingest.status", "ingested", "Ingested"),
+                                   asl.equals("$.ingest.status", "too_many_bad", "RejectedBatch"),
+                                   default="JobFailed"),
+        "JobFailed": asl.put({"Error": "IngestJobFailed"}, at="$.error", next_="NotifyFailure"),
+        "NotifyFailure": asl.notify("Label ingest failed", "States.Format('Batch {} of {} failed ({}). Execution: {}', "
+                                    "$.batch_id, $.story, $.error.Error, $$.Execution.Id)", next_="Failed"),
+        "Ingested": asl.succeed(),
+        "RejectedBatch": asl.succeed(),
+        "Failed": asl.fail("IngestFailed", "The ingest job failed: its logs are in /aws/sagemaker/ProcessingJobs"),
+    }
+
+

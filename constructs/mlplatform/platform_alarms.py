@@ -1,0 +1,75 @@
+"""Alarms on the platform's own work: failed or late runs, dead letters, unreadable switches, stale capture.
+
+Everything is watched by name, so that this stack imports nothing that a story stack may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from constructs import Construct
+from contracts import functions, metrics, naming
+from contracts.story import StoryContract
+
+from mlplatform.on_call import AlarmProps, alarm
+from mlplatform.policies import arn
+
+
+class PlatformAlarms(Construct):
+    def __init__(self, scope: Construct, id_: str, *, stories: Sequence[StoryContract], topic_arn: str) -> None:
+        super().__init__(scope, id_)
+        found = [*self._machines(stories), *self._functions(stories)]
+        for story in stories:
+            found += [self._deadline(story), *self._fallbacks(story), self._capture(story.slug)]
+        for props in found:
+            alarm(self, naming.pascal(props.name.removeprefix(f"{naming.PROJECT}-")), props, topic_arn=topic_arn)
+
+    def _machine(self, name: str) -> dict[str, str]:
+        return {"StateMachineArn": arn(self, "states", "stateMachine", name, colon=True)}
+
+    def _machines(self, stories: Sequence[StoryContract]) -> Iterator[AlarmProps]:
+        watched = [(naming.label_ingest_state_machine(), "label-ingest-failed")]
+        for story in stories:
+            watched += [(naming.retrain_state_machine(story.slug), "retrain-failed"),
+                        (naming.release_state_machine(story.slug), "release-failed")]
+        for name, runbook in watched:
+            for metric, ending in (("ExecutionsFailed", "failed"), ("ExecutionsTimedOut", "timed-out")):
+                yield AlarmProps(name=f"{name}-{ending}", says=f"An execution of {name} {ending.replace('-', ' ')}.",
+                                 runbook=runbook, namespace="AWS/States", metric=metric, threshold=0,
+                                 dimensions=self._machine(name))
+
+    def _deadline(self, story: StoryContract) -> AlarmProps:
+        name, limit_s = naming.retrain_state_machine(story.slug), story.schedule.done_within_s
+        return AlarmProps(
+            name=f"{name}-late", says=f"A run of {name} took longer than {limit_s // 3_600} hours.",
+            runbook="retrain-late", namespace="AWS/States", metric="ExecutionTime", statistic="Maximum",
+            threshold=limit_s * 1_000, dimensions=self._machine(name))
+
+    @staticmethod
+    def _functions(stories: Sequence[StoryContract]) -> Iterator[AlarmProps]:
+        """Errors of functions that no state machine waits for: nobody else would notice."""
+        rooms = [("operations", functions.FREEZE_GUARD)]
+        for story in stories:
+            rooms += [(story.slug, functions.DRIFT_MONITOR), (story.slug, functions.DRIFT_TRIGGER)]
+        for room, function in rooms:
+            name = naming.function(room, function.name)
+            yield AlarmProps(
+                name=f"{name.replace('_', '-')}-errors", says=f"The function {name} failed; its events wait in its "
+                "dead-letter queue.", runbook="function-errors", namespace="AWS/Lambda", metric="Errors", threshold=0,
+                dimensions={"FunctionName": name})
+
+    @staticmethod
+    def _fallbacks(story: StoryContract) -> Iterator[AlarmProps]:
+        for flag in (naming.GLOBAL_ML_FREEZE, *(flag.name for flag in story.flags)):
+            yield AlarmProps(
+                name=f"{naming.PROJECT}-{story.slug}-flag-{flag.replace('_', '-')}-unreadable",
+                says=f"{story.slug}: the flag {flag} could not be read and its safe default was used.",
+                runbook="flag-fallback", namespace=metrics.NAMESPACE, metric=metrics.FLAG_FALLBACK, threshold=0,
+                dimensions=metrics.dimensions(metrics.FLAG_FALLBACK, story=story.slug, flag=flag))
+
+    @staticmethod
+    def _capture(slug: str) -> AlarmProps:
+        return AlarmProps(
+            name=f"{naming.capture_stream(slug)}-stale", says=f"Captures of {slug} reach S3 more than 15 minutes late.",
+            runbook="capture-stale", namespace="AWS/Firehose", metric="DeliveryToS3.DataFreshness", threshold=900,
+            statistic="Maximum", dimensions={"DeliveryStreamName": naming.capture_stream(slug)})

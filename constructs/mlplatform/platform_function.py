@@ -1,0 +1,119 @@
+"""Our Lambda functions: Python 3.13, staged by folder, one role each, encrypted environment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from aws_cdk import AssetHashType, Duration
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3_assets as s3_assets
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+from contracts import naming
+from contracts.environment import Environment
+from contracts.functions import FunctionContract
+
+from mlplatform.policies import Statement, allow, arn, service_role
+from mlplatform.retention import LOG_RETENTION, removal_policy
+from mlplatform.staging import ROOT, source_asset
+
+RUNTIME = "python3.13"
+BUNDLING_CONTEXT = "aws:cdk:bundling-stacks"  # an empty list switches bundling off (tests)
+_LAYER = ROOT / "build" / "lambda_layer"
+_LAYER_REQUIREMENTS = ROOT / "requirements" / "lambda_layer.txt"
+
+
+class FunctionRoom(Construct):
+    """The functions of one stack; they share a layer and a key, and nothing else.
+
+    Every stack has a layer version of its own: a layer's ARN changes with its content, and
+    CloudFormation refuses to change an export that another stack imports.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, room: str, key: kms.IKey) -> None:
+        super().__init__(scope, id_)
+        self._room, self._key = room, key
+        layer = _layer_asset(self)
+        self._layer = lambda_.CfnLayerVersion(
+            self, "Layer", layer_name=naming.function(room, "libraries"), compatible_runtimes=[RUNTIME],
+            content=lambda_.CfnLayerVersion.ContentProperty(
+                s3_bucket=layer.s3_bucket_name, s3_key=layer.s3_object_key),
+        )
+
+    def function(self, contract: FunctionContract, *, environment: Environment,
+                 statements: Sequence[Statement] = ()) -> PlatformFunction:
+        if not isinstance(environment, contract.environment):
+            raise TypeError(f"{contract.name} takes a {contract.environment.__name__}, "
+                            f"got {type(environment).__name__}")
+        return PlatformFunction(self, naming.pascal(contract.name.replace("_", "-")), contract=contract, room=self._room,
+                                environment=environment, statements=statements, key=self._key,
+                                layer_arn=self._layer.ref)
+
+
+class PlatformFunction(Construct):
+    """One function. An asynchronous one has a dead-letter queue: `dead_letters`."""
+
+    def __init__(self, scope: Construct, id_: str, *, contract: FunctionContract, room: str, environment: Environment,
+                 statements: Sequence[Statement], key: kms.IKey, layer_arn: str) -> None:
+        super().__init__(scope, id_)
+        self.contract = contract
+        self.name = naming.function(room, contract.name)
+        self.dead_letters = _dead_letters(self) if contract.asynchronous else None
+        group = logs.LogGroup(self, "Logs", log_group_name=f"/aws/lambda/{self.name}", retention=LOG_RETENTION,
+                              encryption_key=key, removal_policy=removal_policy(self, destroyable=True))
+        own = [
+            allow("logs:CreateLogStream", "logs:PutLogEvents", on=group.log_group_arn),
+            # X-Ray has no resource-level permissions.
+            allow("xray:PutTraceSegments", "xray:PutTelemetryRecords", on="*"),
+            allow("kms:Decrypt", on=key.key_arn),  # the environment itself
+        ]
+        if self.dead_letters:
+            own.append(allow("sqs:SendMessage", on=self.dead_letters.queue_arn))
+        self.role = service_role(self, "Role", service="lambda.amazonaws.com",
+                                 description=f"What {self.name} may call", statements=[*own, *statements])
+        code = source_asset(self, "Code", ["contracts", "lambdas/shared", f"lambdas/{contract.name}"])
+        variables = {**environment.to_environ(), "POWERTOOLS_SERVICE_NAME": self.name}
+        self.resource = lambda_.CfnFunction(
+            self, "Default", function_name=self.name, runtime=RUNTIME, handler=contract.handler,
+            role=self.role.role_arn, layers=[layer_arn], timeout=contract.timeout_s, memory_size=contract.memory_mb,
+            architectures=["x86_64"], kms_key_arn=key.key_arn,
+            code=lambda_.CfnFunction.CodeProperty(s3_bucket=code.s3_bucket_name, s3_key=code.s3_object_key),
+            environment=lambda_.CfnFunction.EnvironmentProperty(variables=variables),
+            tracing_config=lambda_.CfnFunction.TracingConfigProperty(mode="Active"),
+            logging_config=lambda_.CfnFunction.LoggingConfigProperty(log_group=group.log_group_name),
+            dead_letter_config=lambda_.CfnFunction.DeadLetterConfigProperty(
+                target_arn=self.dead_letters.queue_arn) if self.dead_letters else None,
+        )
+
+    @property
+    def arn(self) -> str:
+        return self.resource.attr_arn
+
+    def allow_invoke(self, id_: str, *, service: str, source_arn: str) -> None:
+        lambda_.CfnPermission(self, id_, action="lambda:InvokeFunction", function_name=self.arn, principal=service,
+                              source_arn=source_arn)
+
+
+def function_arn(scope: Construct, room: str, contract: FunctionContract) -> str:
+    """ARN by name: for a function that must know itself, where a reference would be a circle."""
+    return arn(scope, "lambda", "function", naming.function(room, contract.name), colon=True)
+
+
+def _dead_letters(scope: Construct) -> sqs.Queue:
+    return sqs.Queue(scope, "DeadLetters", encryption=sqs.QueueEncryption.SQS_MANAGED, enforce_ssl=True,
+                     retention_period=Duration.days(14))
+
+
+def _layer_asset(scope: Construct) -> s3_assets.Asset:
+    """The libraries installed by `make setup`, named by the hash of their requirement file."""
+    if scope.node.try_get_context(BUNDLING_CONTEXT) == []:
+        folder = _LAYER_REQUIREMENTS.parent  # tests look at templates only
+    elif (_LAYER / "python").is_dir():
+        folder = _LAYER
+    else:
+        raise FileNotFoundError(f"{_LAYER.relative_to(ROOT)}/python is missing: run `make setup` first")
+    return s3_assets.Asset(scope, "LayerCode", path=str(folder), asset_hash_type=AssetHashType.CUSTOM,
+                           asset_hash=hashlib.sha256(_LAYER_REQUIREMENTS.read_bytes()).hexdigest())

@@ -1,0 +1,149 @@
+"""The functions of one story, each with exactly the grants that contracts.functions lists for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+from contracts import functions as f
+from contracts import metrics, naming
+from contracts.kill_switches import GLOBAL_FREEZE
+from contracts.story import StoryContract
+
+from mlplatform.buckets import Buckets
+from mlplatform.kill_switches import read_flags
+from mlplatform.model_registry import ModelRegistry
+from mlplatform.platform_function import FunctionRoom, PlatformFunction
+from mlplatform.policies import Statement, allow, arn, put_metrics, read_prefixes, use_key, write_prefixes
+
+_SCALING_ROLE = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com"
+CAPTURE_DELAY_S = 120  # Firehose buffers a minute, and a minute of grace
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoryFunctionsProps:
+    story: StoryContract
+    buckets: Buckets
+    control: dynamodb.ITable
+    audit: dynamodb.ITable
+    registry: ModelRegistry
+    key: kms.IKey
+    signing_key: kms.IKey
+    serving_image: str  # pinned by digest
+
+
+class StoryFunctions(Construct):
+    def __init__(self, scope: Construct, id_: str, *, props: StoryFunctionsProps) -> None:
+        super().__init__(scope, id_)
+        self._props, self._slug = props, props.story.slug
+        self._room = FunctionRoom(self, "Room", room=self._slug, key=props.key)
+        self._data = use_key(props.key.key_arn)
+        self.run_plan, self.judge, self.publish = self._run_plan(), self._judge(), self._publish()
+        self.release_plan, self.release_check = self._release_plan(), self._release_check()
+        self.promote, self.drift_monitor = self._promote(), self._drift_monitor()
+
+    # --- grants that several share ------------------------------------------------
+
+    def _control(self, *actions: str) -> Statement:
+        return allow(*(f"dynamodb:{a}" for a in actions), on=self._props.control.table_arn)
+
+    def _read_artifacts(self, *prefixes: str) -> list[Statement]:
+        return read_prefixes(self._props.buckets.artifacts.bucket_arn, *prefixes)
+
+    def _write_artifacts(self, prefix: str) -> Statement:
+        return write_prefixes(self._props.buckets.artifacts.bucket_arn, prefix)
+
+    def _endpoint(self, *actions: str) -> Statement:
+        return allow(*(f"sagemaker:{a}" for a in actions),
+                     on=arn(self, "sagemaker", "endpoint", naming.endpoint(self._slug)))
+
+    def _packages(self, *actions: str) -> Statement:
+        return allow(*(f"sagemaker:{a}" for a in actions),
+                     on=[self._props.registry.group_arn, self._props.registry.package_arns])
+
+    def _spec(self) -> Statement:
+        return allow("ssm:GetParameter", on=arn(
+            self, "ssm", "parameter", naming.serving_spec_parameter(self._slug).lstrip("/")))
+
+    # --- one method per function ----------------------------------------------------
+
+    def _run_plan(self) -> PlatformFunction:
+        buckets = self._props.buckets
+        return self._room.function(f.RUN_PLAN, environment=f.RunPlanEnv(
+            CONTROL_TABLE=self._props.control.table_name, LAKE_BUCKET=buckets.lake.bucket_name,
+            ARTIFACTS_BUCKET=buckets.artifacts.bucket_name,
+        ), statements=[self._control("GetItem"), self._write_artifacts(naming.no_champion_prefix(self._slug)),
+                       self._data])
+
+    def _judge(self) -> PlatformFunction:
+        runs = naming.all_runs_prefix(self._slug)
+        return self._room.function(
+            f.JUDGE, environment=f.JudgeEnv(ARTIFACTS_BUCKET=self._props.buckets.artifacts.bucket_name),
+            statements=[*self._read_artifacts(runs), self._write_artifacts(runs), self._data])
+
+    def _publish(self) -> PlatformFunction:
+        models, p = naming.all_models_prefix(self._slug), self._props
+        return self._room.function(f.PUBLISH, environment=f.PublishEnv(
+            ARTIFACTS_BUCKET=p.buckets.artifacts.bucket_name, SIGNING_KEY_ARN=p.signing_key.key_arn,
+            SERVING_IMAGE=p.serving_image,
+        ), statements=[
+            *self._read_artifacts(naming.all_runs_prefix(self._slug), models), self._write_artifacts(models),
+            allow("kms:Sign", "kms:Verify", on=p.signing_key.key_arn,
+                  when={"StringEquals": {"kms:MessageType": "DIGEST"}}),
+            self._packages("CreateModelPackage", "DescribeModelPackage", "ListModelPackages"), self._data])
+
+    def _release_plan(self) -> PlatformFunction:
+        p = self._props
+        return self._room.function(f.RELEASE_PLAN, environment=f.ReleasePlanEnv(
+            CONTROL_TABLE=p.control.table_name, SIGNING_KEY_ARN=p.signing_key.key_arn,
+            MODEL_PACKAGE_GROUP_ARN=p.registry.group_arn,
+        ), statements=[
+            self._control("GetItem", "PutItem"), *self._read_artifacts(naming.all_models_prefix(self._slug)),
+            allow("kms:Verify", "kms:GetPublicKey", on=p.signing_key.key_arn),
+            self._packages("DescribeModelPackage"), self._spec(), read_flags(self, p.story.techniques),
+            self._endpoint("DescribeEndpoint", "DeleteEndpoint"), put_metrics(metrics.NAMESPACE), self._data])
+
+    def _release_check(self) -> PlatformFunction:
+        return self._room.function(
+            f.RELEASE_CHECK, environment=f.ReleaseCheckEnv(CONTROL_TABLE=self._props.control.table_name),
+            statements=[
+                self._control("GetItem", "PutItem"), self._spec(),
+                self._endpoint("DescribeEndpoint", "InvokeEndpoint"),
+                allow("application-autoscaling:RegisterScalableTarget", "application-autoscaling:PutScalingPolicy",
+                      on=arn(self, "application-autoscaling", "scalable-target", "*")),
+                # Application Auto Scaling makes the tracking alarms in the caller's name.
+                allow("cloudwatch:PutMetricAlarm",
+                      on=arn(self, "cloudwatch", "alarm", "TargetTracking-*", colon=True)),
+                allow("iam:CreateServiceLinkedRole", on=f"arn:aws:iam::*:role/{_SCALING_ROLE}/*",
+                      when={"StringEquals": {
+                          "iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}}),
+                self._data])
+
+    def _promote(self) -> PlatformFunction:
+        p = self._props
+        return self._room.function(f.PROMOTE, environment=f.PromoteEnv(
+            CONTROL_TABLE=p.control.table_name, AUDIT_TABLE=p.audit.table_name,
+        ), statements=[
+            self._control("GetItem", "PutItem", "ConditionCheckItem"),
+            allow("dynamodb:PutItem", on=p.audit.table_arn),  # append: the table's own policy denies the rest
+            self._packages("DescribeModelPackage", "UpdateModelPackage"), self._data])
+
+    def _drift_monitor(self) -> PlatformFunction:
+        p = self._props
+        return self._room.function(f.DRIFT_MONITOR, environment=f.DriftMonitorEnv(
+            CONTROL_TABLE=p.control.table_name, CAPTURE_BUCKET=p.buckets.capture.bucket_name,
+            CAPTURE_DELAY_S=CAPTURE_DELAY_S,
+        ), statements=[
+            self._control("GetItem"), *self._read_artifacts(naming.all_models_prefix(self._slug)),
+            *read_prefixes(p.buckets.capture.bucket_arn, naming.capture_prefix(self._slug),
+                           naming.feedback_prefix(self._slug)),
+            put_metrics(metrics.NAMESPACE), self._data])
+
+    def drift_trigger(self, *, machine_arn: str) -> PlatformFunction:
+        """Made after the retrain machine, which it starts."""
+        return self._room.function(
+            f.DRIFT_TRIGGER, environment=f.DriftTriggerEnv(STORY=self._slug, RETRAIN_STATE_MACHINE_ARN=machine_arn),
+            statements=[read_flags(self, (GLOBAL_FREEZE, *self._props.story.flags)),
+                        allow("states:StartExecution", on=machine_arn)])

@@ -1,0 +1,171 @@
+"""Prepare -> train -> evaluate as one SageMaker pipeline, sized by the story's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sagemaker as sagemaker
+from constructs import Construct
+from contracts import naming, pipeline, workflow
+from contracts.instances import takes_volume_key
+from contracts.story import JobSizing, StoryContract
+
+from mlplatform.buckets import Buckets
+from mlplatform.network import Network
+from mlplatform.pipeline_definition import (
+    Parameter,
+    PipelineDefinition,
+    ProcessingStep,
+    TrainingStep,
+    Volume,
+    input_path,
+    join,
+    output_path,
+)
+from mlplatform.policies import Statement, allow, arn, pass_role, read_prefixes, service_role, use_key, write_prefixes
+from mlplatform.sagemaker_roles import sagemaker_role
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPipelineProps:
+    story: StoryContract
+    image: str  # pinned by digest
+    buckets: Buckets
+    network: Network
+    key: kms.IKey
+
+
+def volume(sizing: JobSizing, key: kms.IKey) -> Volume:
+    return Volume(instance_type=sizing.instance_type, instances=sizing.instances, gb=sizing.volume_gb,
+                  key_arn=key.key_arn if takes_volume_key(sizing.instance_type) else None)
+
+
+class TrainingPipeline(Construct):
+    """The pipeline and a role for each of its jobs. Jobs are isolated: they can call nothing."""
+
+    def __init__(self, scope: Construct, id_: str, *, props: TrainingPipelineProps) -> None:
+        super().__init__(scope, id_)
+        self._props = props
+        slug = props.story.slug
+        self.name = naming.pipeline(slug)
+        self.job_roles = self._job_roles(slug)
+        self.role = self._pipeline_role()
+        self.resource = sagemaker.CfnPipeline(
+            self, "Default", pipeline_name=self.name, role_arn=self.role.role_arn,
+            pipeline_description=f"{props.story.entry.code}: prepare, train, evaluate",
+            # Typed Any: CDK's own property class would emit camelCase keys, an invalid template.
+            pipeline_definition={"PipelineDefinitionBody": self._definition().to_json()},
+        )
+
+    def _job_roles(self, slug: str) -> dict[str, iam.Role]:
+        lake, artifacts = self._props.buckets.lake.bucket_arn, self._props.buckets.artifacts.bucket_arn
+        runs, models = naming.run_prefix(slug, "").rstrip("/") + "/", f"models/{slug}/"
+        pretrained = naming.pretrained_prefix(self._props.story.encoder)
+        datasets = naming.dataset_prefix(slug, "").rstrip("/") + "/"
+        write = write_prefixes(artifacts, runs)
+        grants: dict[str, Sequence[Statement]] = {
+            workflow.PREPARE_STEP: [*read_prefixes(lake, datasets), write],
+            # Checkpoints are read back when a job resumes; they lie below the run, too.
+            workflow.TRAIN_STEP: [*read_prefixes(artifacts, runs, pretrained), write],
+            workflow.EVALUATE_STEP: [*read_prefixes(artifacts, runs, models), write],
+        }
+        return {
+            step: sagemaker_role(
+                self, f"{step}Role", description=f"{slug}: the {step.lower()} job", statements=statements,
+                image_repository=naming.image_repository("training"), key_arn=self._props.key.key_arn, in_vpc=True,
+                log_group="TrainingJobs" if step == workflow.TRAIN_STEP else "ProcessingJobs",
+            )
+            for step, statements in grants.items()
+        }
+
+    def _pipeline_role(self) -> iam.Role:
+        jobs = [arn(self, "sagemaker", kind, "pipelines-*") for kind in ("training-job", "processing-job")]
+        return service_role(
+            self, "Role", service="sagemaker.amazonaws.com", description=f"Runs the steps of {self.name}",
+            statements=[
+                allow("sagemaker:CreateTrainingJob", "sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob",
+                      "sagemaker:CreateProcessingJob", "sagemaker:DescribeProcessingJob",
+                      "sagemaker:StopProcessingJob", "sagemaker:AddTags", on=jobs),
+                pass_role([role.role_arn for role in self.job_roles.values()], to="sagemaker.amazonaws.com"),
+                use_key(self._props.key.key_arn),
+            ],
+        )
+
+    def _definition(self) -> PipelineDefinition:
+        hyperparameters = {name: Parameter(name=pipeline.hyperparameter_parameter(name), default=value)
+                           for name, value in self._props.story.hyperparameters.items()}
+        run = {name: Parameter(name=name) for name in pipeline.RUN_PARAMETERS}
+        return PipelineDefinition(
+            parameters=[*run.values(), *hyperparameters.values()],
+            steps=[self._prepare(run, hyperparameters["seed"]), self._train(run, hyperparameters),
+                   self._evaluate(run)],
+        )
+
+    def _module(self, script: str) -> str:
+        return f"model_code.{naming.snake(self._props.story.slug)}.{script}"
+
+    def _prepare(self, run: dict[str, Parameter], seed: Parameter) -> ProcessingStep:
+        p, step = self._props, workflow.PREPARE_STEP
+        return ProcessingStep(
+            name=step, image=p.image, role_arn=self.job_roles[step].role_arn, module=self._module("prepare"),
+            arguments=["--dataset", input_path("dataset"), "--output", output_path("prepared"),
+                       "--seed", seed.reference()],
+            inputs={"dataset": run[pipeline.DATASET_URI].reference()},
+            outputs={"prepared": self._prepared(run)},
+            volume=volume(p.story.prepare, p.key), max_runtime_s=p.story.prepare.max_runtime_s,
+            key_arn=p.key.key_arn, vpc_config=p.network.vpc_config,
+            environment={"RUN_ID": run[pipeline.RUN_ID].reference()},
+        )
+
+    def _train(self, run: dict[str, Parameter], hyperparameters: dict[str, Parameter]) -> TrainingStep:
+        p, step = self._props, workflow.TRAIN_STEP
+        pretrained = f"s3://{p.buckets.artifacts.bucket_name}/{naming.pretrained_prefix(p.story.encoder)}"
+        output = run[pipeline.OUTPUT_URI].reference()
+        return TrainingStep(
+            name=step, image=p.image, role_arn=self.job_roles[step].role_arn, module=self._module("train"),
+            hyperparameters={name: parameter.reference() for name, parameter in hyperparameters.items()},
+            channels={"train": self._prepared(run), "pretrained": pretrained},
+            output=join(output, pipeline.MODEL_FOLDER.rstrip("/")), checkpoints=join(output, "checkpoints"),
+            volume=volume(p.story.training, p.key), max_runtime_s=p.story.training.max_runtime_s,
+            key_arn=p.key.key_arn, vpc_config=p.network.vpc_config, depends_on=[workflow.PREPARE_STEP],
+        )
+
+    def _evaluate(self, run: dict[str, Parameter]) -> ProcessingStep:
+        p, step = self._props, workflow.EVALUATE_STEP
+        return ProcessingStep(
+            name=step, image=p.image, role_arn=self.job_roles[step].role_arn, module=self._module("evaluate"),
+            arguments=[
+                "--prepared", input_path("prepared"), "--model", input_path("model"),
+                "--champion", input_path("champion"),
+                "--champion-version", run[pipeline.CHAMPION_VERSION].reference(),
+                "--output", output_path("evaluation"), "--region", Stack.of(self).region,
+                "--instance-type", p.story.training.instance_type,  # prices the training run
+            ],
+            inputs={
+                "prepared": self._prepared(run),
+                "model": {"Get": f"Steps.{workflow.TRAIN_STEP}.ModelArtifacts.S3ModelArtifacts"},
+                "champion": run[pipeline.CHAMPION_URI].reference(),
+            },
+            outputs={"evaluation": join(run[pipeline.OUTPUT_URI].reference(),
+                                        pipeline.EVALUATION_FOLDER.rstrip("/"))},
+            volume=volume(p.story.evaluation, p.key), max_runtime_s=p.story.evaluation.max_runtime_s,
+            key_arn=p.key.key_arn, vpc_config=p.network.vpc_config, depends_on=[workflow.PREPARE_STEP],
+            environment={"RUN_ID": run[pipeline.RUN_ID].reference()},
+        )
+
+    @staticmethod
+    def _prepared(run: dict[str, Parameter]) -> dict[str, object]:
+        return join(run[pipeline.OUTPUT_URI].reference(), workflow.PREPARED_FOLDER.rstrip("/"))
+
+    def run_statements(self) -> list[Statement]:
+        """Start, watch and stop executions of this pipeline."""
+        pipeline_arn = arn(self, "sagemaker", "pipeline", self.name)
+        return [
+            allow("sagemaker:StartPipelineExecution", on=pipeline_arn),
+            allow("sagemaker:DescribePipelineExecution", "sagemaker:StopPipelineExecution",
+                  on=f"{pipeline_arn}/execution/*"),
+        ]

@@ -1,0 +1,1 @@
+"""Thin stacks: each composes constructs and holds no logic of its own."""

@@ -1,0 +1,36 @@
+"""What all stories share: network, images, on-call, the global freeze, functions, label ingest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import Stack
+from constructs import Construct
+from contracts import naming
+from contracts.deployments import Deployment
+from contracts.kill_switches import GLOBAL_FREEZE
+from mlplatform.container_image import ContainerImage
+from mlplatform.kill_switches import KillSwitches
+from mlplatform.label_platform import LabelIngest, LabelJobProps
+from mlplatform.network import Network
+from mlplatform.on_call import OnCall
+from mlplatform.shared_functions import SharedFunctions
+
+from stacks.data import DataStack
+
+
+class PlatformStack(Stack):
+    def __init__(self, scope: Construct, id_: str, *, deployment: Deployment, data: DataStack, **options: Any) -> None:
+        super().__init__(scope, id_, **options)
+        name, key = f"{naming.PROJECT}-{deployment.name}", data.key
+        self.network = Network(self, "Network", name=name, key=key)
+        self.on_call = OnCall(self, "OnCall", name=f"{name}-on-call", key=key)
+        self.training_image = ContainerImage(self, "TrainingImage", kind="training", key=key)
+        self.serving_image = ContainerImage(self, "ServingImage", kind="serving", key=key)
+        self.switches = KillSwitches(self, "KillSwitches", flags=[GLOBAL_FREEZE])
+        self.functions = SharedFunctions(self, "Functions", control=data.control, audit=data.audit, key=key,
+                                         images=[self.training_image, self.serving_image])
+        image = self.training_image.build(self, "TrainingImageBuild", builder_arn=self.functions.image_builder.arn)
+        self.label_ingest = LabelIngest(
+            self, "LabelIngest", topic_arn=self.on_call.topic.topic_arn,
+            props=LabelJobProps(image=image, buckets=data.buckets, network=self.network, key=key))
