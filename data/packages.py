@@ -165,7 +165,7 @@ def _watch(pip: subprocess.Popen[bytes], package: Package, staging: Path) -> Non
         task = progress.add_task(str(package), total=package.size_bytes)
         while pip.poll() is None:
             found = _largest(package, staging)
-            size = found.stat().st_size if found and found.exists() else 0
+            size = _size(found) if found else 0
             progress.update(task, completed=size)
             if size >= package.size_bytes:
                 return
@@ -173,6 +173,20 @@ def _watch(pip: subprocess.Popen[bytes], package: Package, staging: Path) -> Non
 
 
 def _largest(package: Package, staging: Path) -> Path | None:
-    """The biggest copy of the package's file below `staging`: pip downloads in one folder, then copies."""
-    copies = [p for p in staging.rglob(package.filename) if p.is_file()]
-    return max(copies, key=lambda p: p.stat().st_size, default=None)
+    """The biggest copy of the package's file below `staging`: pip downloads in one folder, then copies.
+
+    pip deletes its folders while we look, and os.walk passes over what is gone.
+    """
+    found: Path | None = None
+    for folder, _, files in os.walk(staging):
+        path = Path(folder, package.filename)
+        if package.filename in files and (found is None or _size(path) > _size(found)):
+            found = path
+    return found
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
