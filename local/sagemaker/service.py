@@ -12,12 +12,12 @@ from typing import Any
 from ministack.core.concurrency import run_reentrant
 from ministack.core.responses import new_uuid
 
-from local.sagemaker import endpoints, models, processing, runtime, state, training, transform
+from local.sagemaker import endpoints, models, pipelines, processing, registry, runtime, state, training, transform
 from local.sagemaker.errors import ApiError, not_supported
 from local.sagemaker.operations import OPERATIONS
 from local.sagemaker.validation import check, service_model
 
-_PARTS = (endpoints, models, processing, training, transform)  # importing them fills OPERATIONS
+_PARTS = (endpoints, models, pipelines, processing, registry, training, transform)  # importing them fills OPERATIONS
 Response = tuple[int, dict[str, str], bytes]
 _ROLE_MEMBERS = ("RoleArn", "ExecutionRoleArn")
 
