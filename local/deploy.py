@@ -47,6 +47,8 @@ class _Stack:
     needs: frozenset[str]
     tags: dict[str, str]
     parameters: dict[str, str]
+    bootstrap_parameter: str  # SSM parameter that holds the bootstrap stack's version; empty when not asked for
+    bootstrap_version: int
 
 
 def deploy(cdk_out: Path, *, endpoint_url: str, progress: Progress | None = None, region: str = "us-east-1",
@@ -61,6 +63,7 @@ def deploy(cdk_out: Path, *, endpoint_url: str, progress: Progress | None = None
     results = []
     for stack in _ordered(chosen):
         begin = time.monotonic()
+        _bootstrap(stack, clients)
         for manifest in stack.asset_manifests:
             _publish(manifest, stack.region, clients, tell)
         status = _create_or_update(stack, clients, tags or {})
@@ -107,7 +110,9 @@ def _stacks(folder: Path, default_region: str) -> Iterator[_Stack]:
                 region=default_region if region == "unknown-region" else region,
                 template=(folder / properties["templateFile"]).read_bytes(),
                 asset_manifests=tuple(manifests), needs=frozenset(needed),
-                tags=properties.get("tags", {}), parameters=properties.get("parameters", {}))
+                tags=properties.get("tags", {}), parameters=properties.get("parameters", {}),
+                bootstrap_parameter=properties.get("bootstrapStackVersionSsmParameter", ""),
+                bootstrap_version=properties.get("requiresBootstrapStackVersion", 0))
 
 
 def _choose(found: list[_Stack], names: list[str] | None) -> list[_Stack]:
@@ -137,6 +142,13 @@ def _ordered(stacks: list[_Stack]) -> Iterator[_Stack]:
         for stack in ready:
             yield stack
             del left[stack.artifact]
+
+
+def _bootstrap(stack: _Stack, clients: _Clients) -> None:
+    """Say that the region is bootstrapped, as `cdk bootstrap` would: templates ask for the version."""
+    if stack.bootstrap_parameter:
+        clients("ssm", stack.region).put_parameter(Name=stack.bootstrap_parameter, Type="String", Overwrite=True,
+                                                   Value=str(stack.bootstrap_version))
 
 
 def _publish(manifest: Path, region: str, clients: _Clients, tell: Progress) -> None:
