@@ -28,6 +28,10 @@ from tests.unit.lambdas.account import (
     Account,
 )
 
+# Made after moto is imported, so moto sees its calls. A session of its own reads each service's model once
+# for all tests instead of once for each.
+SESSION = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
+
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -39,6 +43,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, value)
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "_X_AMZN_TRACE_ID"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(boto3, "client", SESSION.client)
     caches = (lambda_aws.client, lambda_aws.environment, lambda_aws._trace_calls)
     for cached in caches:
         cached.cache_clear()
@@ -58,7 +63,7 @@ def _table(dynamodb: Any, name: str, keys: tuple[str, str]) -> None:
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     with mock_aws():
-        dynamodb, s3, ssm, kms = (boto3.client(s) for s in ("dynamodb", "s3", "ssm", "kms"))
+        dynamodb, s3, ssm, kms = (SESSION.client(s) for s in ("dynamodb", "s3", "ssm", "kms"))
         _table(dynamodb, CONTROL, (records.CONTROL_PARTITION_KEY, records.CONTROL_SORT_KEY))
         _table(dynamodb, AUDIT, (records.AUDIT_PARTITION_KEY, records.AUDIT_SORT_KEY))
         for bucket in (ARTIFACTS, LAKE, CAPTURE):
@@ -79,7 +84,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Stubber]]:
     """`stub("sagemaker")` gives the Stubber behind the functions' client; all that is queued must be called."""
-    real = boto3.client
+    real = SESSION.client
     stubbers: dict[str, Stubber] = {}
 
     def client(service: str, **options: Any) -> Any:

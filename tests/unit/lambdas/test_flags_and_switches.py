@@ -132,7 +132,8 @@ def test_what_is_no_drift_alarm_going_off_starts_nothing(account: Account, conte
 
 
 def freeze_event(name: str = naming.flag_parameter(naming.GLOBAL_ML_FREEZE)) -> dict[str, Any]:
-    return {"detail-type": "Parameter Store Change", "source": "aws.ssm", "detail": {"name": name, "operation": "Update"}}
+    return {"detail-type": "Parameter Store Change", "source": "aws.ssm",
+            "detail": {"name": name, "operation": "Update"}}
 
 
 def test_a_freeze_calls_back_the_canary_in_flight(account: Account, context: Any, stub: Stub) -> None:
