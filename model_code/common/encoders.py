@@ -54,15 +54,23 @@ class SentenceEncoder(nn.Module):
         return int(getattr(config, "hidden_size", None) or config.dim)  # type: ignore[union-attr,arg-type]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.pooled(self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state,
+                           attention_mask)
+
+    def pooled(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         if self.pooling == "cls":
             return hidden[:, 0]  # type: ignore[no-any-return]
         weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1.0)  # type: ignore[no-any-return]
 
+    @property
+    def vocabulary(self) -> Tensor:
+        """Input embeddings, shape (pieces, width)."""
+        return self.encoder.get_input_embeddings().weight  # type: ignore[operator,no-any-return]
+
     def freeze_vocabulary(self) -> None:
         """Input embeddings stay as they are: they are most of the weights, and few rows would move few of them."""
-        self.encoder.get_input_embeddings().weight.requires_grad_(False)  # type: ignore[operator]
+        self.vocabulary.requires_grad_(False)
 
 
 def depth_of(name: str) -> int | None:

@@ -37,13 +37,19 @@ def _card(match: re.Match[str]) -> str:
     return CARD if 13 <= len(digits) <= 19 and _luhn(digits) else match.group()
 
 
+# Cyrillic and Greek letters that look like Latin ones. The product speaks no language that uses them,
+# so they are disguise; and zero-width characters split words that the eye sees whole.
+_LOOKALIKES = str.maketrans(dict(zip("аеорсухіјѕАВЕКМНОРСТХαορν", "aeopcyxijsABEKMHOPCTXaopv", strict=True)))
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+
+
 def normalise(text: str) -> str:
-    """NFKC, so that full-width digits and half-width katakana read as what they are."""
-    return unicodedata.normalize("NFKC", text)
+    """NFKC, so that full-width digits and half-width katakana read as what they are; disguises taken off."""
+    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).translate(_LOOKALIKES)
 
 
 def redact(text: str) -> str:
-    """Text with e-mail addresses, cards, order numbers, phones and Japanese postcodes replaced; NFKC first."""
+    """Text with e-mail addresses, cards, order numbers, phones and Japanese postcodes replaced; normalised first."""
     text = normalise(text)
     text = _EMAIL.sub(EMAIL, text)
     text = _ORDER.sub(ORDER, text)

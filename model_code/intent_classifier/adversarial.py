@@ -80,21 +80,37 @@ def _code_switch(text: str, rng: random.Random) -> str:
     return switched.strip() if switched != text else rng.choice(("hey, ", "please, ", "ok so ")) + text
 
 
-def _unicode_trick(text: str, rng: random.Random) -> str:
-    kind = rng.choice(("full_width", "zero_width", "homoglyph", "emoji", "spaces"))
-    if kind == "full_width":
-        return "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)
-    if kind == "zero_width":
-        middle = rng.randrange(1, max(2, len(text)))
-        return text[:middle] + _ZERO_WIDTH + text[middle:]
-    if kind == "homoglyph":
-        words = text.split(" ")
-        at = rng.randrange(len(words))
-        words[at] = words[at].translate(_HOMOGLYPHS)
-        return " ".join(words)
-    if kind == "emoji":
-        return text + rng.choice((" 🙏", " 😡", " 📚", "!!!", "❗"))
+def _full_width(text: str, _: random.Random) -> str:
+    return "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)
+
+
+def _zero_width(text: str, rng: random.Random) -> str:
+    middle = rng.randrange(1, max(2, len(text)))
+    return text[:middle] + _ZERO_WIDTH + text[middle:]
+
+
+def _homoglyphs(text: str, rng: random.Random) -> str:
+    words = text.split(" ")
+    at = rng.randrange(len(words))
+    words[at] = words[at].translate(_HOMOGLYPHS)
+    return " ".join(words)
+
+
+def _emoji(text: str, rng: random.Random) -> str:
+    return text + rng.choice((" 🙏", " 😡", " 📚", "!!!", "❗"))
+
+
+def _wide_spaces(text: str, _: random.Random) -> str:
     return text.replace(" ", "\u3000")
+
+
+_TRICKS = (_full_width, _zero_width, _homoglyphs, _emoji, _wide_spaces)
+
+
+def _unicode_trick(text: str, rng: random.Random) -> str:
+    """One trick that shows: full-width letters leave a sentence without Latin letters as it was."""
+    changed = [new for trick in _TRICKS if (new := trick(text, rng)) != text]
+    return rng.choice(changed)
 
 
 ATTACKS: dict[str, Callable[[str, random.Random], str]] = {

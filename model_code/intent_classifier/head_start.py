@@ -11,7 +11,25 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from model_code.common.calibration import fit_temperature
+
 Floats = NDArray[np.floating]
+
+
+def started_head(vectors: Floats, labels: Sequence[int], *, classes: int) -> tuple[Floats, Floats]:
+    """`discriminant` at the scale at which unseen rows are believed as often as they are right.
+
+    With fewer rows than dimensions its raw scores are far too sure, and the first training steps
+    would go into shrinking them. The scale is fitted on one half by a discriminant of the other.
+    """
+    numbers, data = np.asarray(labels), np.asarray(vectors, dtype=np.float64)
+    half = np.arange(len(numbers)) % 2 == 0
+    temperature = 1.0
+    if len(numbers) >= 4 * classes:
+        weight, bias = discriminant(data[half], numbers[half].tolist(), classes=classes)
+        temperature = fit_temperature(data[~half] @ weight.T + bias, numbers[~half])
+    weight, bias = discriminant(data, labels, classes=classes)
+    return weight / temperature, bias / temperature
 
 
 def discriminant(vectors: Floats, labels: Sequence[int], *, classes: int, shrinkage: float = 0.2) -> tuple[Floats, Floats]:

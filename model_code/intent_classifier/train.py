@@ -30,7 +30,7 @@ from model_code.common.log import log_event
 from model_code.common.sagemaker_job import TrainingJob, parse_config
 from model_code.common.tokens import TOKENIZER_FILE, TextTokenizer
 from model_code.intent_classifier.classifier import IntentClassifier, load_head, new_classifier, save_classifier
-from model_code.intent_classifier.head_start import balanced_places, discriminant
+from model_code.intent_classifier.head_start import balanced_places, started_head
 from model_code.intent_classifier.prefilter import measured_rules
 from model_code.intent_classifier.rows import TRAIN_FILE, Example, Meta, read_meta, read_rows
 from model_code.intent_classifier.serving_config import ServingConfig
@@ -88,7 +88,7 @@ def set_head(model: IntentClassifier, data: Encoded, config: TrainConfig, where:
     places = balanced_places(data.labels, config.head_rows)
     part = Encoded(ids=[data.ids[i] for i in places], labels=[data.labels[i] for i in places], pad_id=data.pad_id)
     vectors = vectors_of(model.eval(), part, config, where.device)
-    weight, bias = discriminant(vectors, part.labels, classes=model.head.out_features)
+    weight, bias = started_head(vectors, part.labels, classes=model.head.out_features)
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
         model.head.bias.copy_(torch.from_numpy(bias))
