@@ -15,6 +15,8 @@ DATASET_URI = "DatasetUri"
 CHAMPION_URI = "ChampionUri"
 CHAMPION_VERSION = "ChampionVersion"
 OUTPUT_URI = "OutputUri"  # ends with "/"
+# Has a default in the template, the production encoder; a warm start names the champion's `pytorch/`.
+PRETRAINED_URI = "PretrainedUri"
 
 RUN_PARAMETERS: tuple[str, ...] = (RUN_ID, DATASET_URI, CHAMPION_URI, CHAMPION_VERSION, OUTPUT_URI)
 
