@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextvars
 import json
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,6 +19,9 @@ _CODES = {"throttle": ("ThrottlingException", "Rate exceeded", 400),
           "error": ("InternalFailure", "The request processing has failed because of an internal error.", 500)}
 
 
+_insecure: contextvars.ContextVar[bool] = contextvars.ContextVar("_insecure", default=False)
+
+
 class Front:
     def __init__(self, config: LocalConfig, ministack_app: Any) -> None:
         self.config = config
@@ -26,6 +30,10 @@ class Front:
         self._ministack = ministack_app
         self._dispatch = ministack_app._dispatch_service_request
         self._special = ministack_app._handle_special_data_plane_request
+        # calls to localhost stand for TLS, so that a policy that denies aws:SecureTransport=false lets them pass;
+        # X-Forwarded-Proto: http says otherwise
+        pin = ministack_app.pin_request_origin
+        ministack_app.pin_request_origin = lambda ip, secure: pin(ip, not _insecure.get())
         ministack_app._dispatch_service_request = self.dispatch
         ministack_app._handle_special_data_plane_request = self.special
 
@@ -34,6 +42,7 @@ class Front:
             status, body = await self._local(scope["method"], scope["path"], await _read(receive), scope)
             await _answer(send, status, body)
             return
+        _insecure.set((b"x-forwarded-proto", b"http") in scope.get("headers", []))
         await self._ministack.app(scope, receive, send)
 
     async def dispatch(self, method: str, path: str, headers: dict[str, str], body: bytes,
@@ -43,6 +52,8 @@ class Front:
         answer = await self._with_fault(
             fault, call, action, headers, request_id,
             lambda: self._dispatch(method, path, headers, body, query, request_id))
+        if not any(name.lower() == "x-amzn-requestid" for name in answer[1]):
+            answer[1]["x-amzn-requestid"] = request_id  # ministack leaves it out of a denial, and clients read it
         self.calls.append({**vars(call), "status": answer[0], **({"fault": fault.kind} if fault else {})})
         return answer
 

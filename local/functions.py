@@ -49,6 +49,19 @@ def install(config: LocalConfig) -> None:
     lambda_svc._execute_function_warm = _execute_warm
     lambda_runtime.execution_credentials = _execution_credentials
     lambda_svc.execution_credentials = _execution_credentials
+    create = lambda_svc._create_function
+    lambda_svc._create_function = lambda data: _refused(data) or create(data)
+
+
+def _refused(data: dict[str, Any]) -> Any:
+    from ministack.core.responses import error_response_json
+
+    try:
+        roles.check_trust(data.get("Role", ""), "lambda.amazonaws.com")
+    except roles.RoleRefused as error:
+        return error_response_json("InvalidParameterValueException", "The role defined for the function cannot be "
+                                   f"assumed by Lambda. {error}", 400)
+    return None
 
 
 def _runtime_packages(folder: Path) -> Path:

@@ -42,6 +42,12 @@ def boto_service(name: str) -> str:
     raise ValueError(f"there is no AWS service {name!r} for a task resource arn:aws:states:::aws-sdk:{name}:...")
 
 
+@lru_cache(maxsize=None)
+def error_prefix(name: str) -> str:
+    """`ssm` -> `Ssm`, `dynamodb` -> `DynamoDb`: the Java SDK's class names begin so."""
+    return "".join(pascal(word) for word in str(service_model(boto_service(name)).service_id).split())
+
+
 def operation(service: str, action: str) -> OperationModel:
     """The operation that ASL calls `startExecution` or `getS3Object`; ValueError where there is none."""
     wanted = _plain(action)

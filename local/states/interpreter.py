@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 import sys
 import time
@@ -24,6 +25,7 @@ def install(config: LocalConfig) -> None:
     _scale_waits(config)
     _name_errors()
     _tell_states_errors_apart()
+    _keep_quiet()
     from moto.stepfunctions.parser.asl.jsonata import jsonata as moto_jsonata
 
     moto_jsonata._eval_jsonata = jsonata.evaluate
@@ -45,6 +47,16 @@ def _replace_everywhere(name: str, original: Any, ours: Any, *, at_least: int) -
         raise RuntimeError(f"{name} was found in {len(users)} modules of moto: not the version that we hook into")
     for module in users:
         setattr(module, name, ours)
+
+
+def _keep_quiet() -> None:
+    """moto prints the whole program for every failing state, and keeps every thread it ever started."""
+    from moto.stepfunctions.parser import utils
+    from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
+
+    EvalComponent._log_failure_event_exception = lambda self, failure_event_exception: None
+    EvalComponent._log_exception = lambda self, exception: None
+    _replace_everywhere("TMP_THREADS", utils.TMP_THREADS, collections.deque(maxlen=0), at_least=3)
 
 
 def _translate_cases() -> None:
@@ -77,6 +89,7 @@ def _translate_cases() -> None:
         response.clear()
         response.update(translated)
 
+    StateTaskServiceAwsSdk._normalise_service_error_name = staticmethod(casing.error_prefix)
     service_class._normalise_parameters = parameters
     service_class._normalise_response = response
     service_class._get_boto_service_name = lambda self, name=None: casing.boto_service(name or self.resource.api_name)
