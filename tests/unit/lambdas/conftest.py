@@ -94,6 +94,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Stubber]]:
         if service not in stubbers:
             stubbers[service] = Stubber(real(service))
             stubbers[service].activate()
+            lambda_aws.client.cache_clear()  # a function may have made its client already
         return stubbers[service]
 
     monkeypatch.setattr(boto3, "client", client)

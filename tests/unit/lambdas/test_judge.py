@@ -72,7 +72,9 @@ def test_a_missing_evaluation_is_said_so(account: Account, context: Any) -> None
         judge(context)
 
 
-@pytest.mark.parametrize(("data", "said"), [(b"{", "not valid JSON"), (b"\xff", "not valid JSON"), (b"[]", "one JSON object")])
+@pytest.mark.parametrize(("data", "said"), [
+    (b"{", "not valid JSON"), (b"\xff", "not valid JSON"), (b"[]", "one JSON object"),
+])
 def test_an_unreadable_evaluation_is_said_so(account: Account, context: Any, data: bytes, said: str) -> None:
     account.put_object(ARTIFACTS, EVALUATION_KEY, data)
     with pytest.raises(EvidenceMissing, match=said):

@@ -33,7 +33,8 @@ def test_the_first_run_has_no_champion_and_takes_all_labels(account: Account, co
 
 def test_a_later_run_is_compared_with_the_champion_and_needs_newer_labels(account: Account, context: Any) -> None:
     account.put_control(records.POINTER, **POINTER)
-    planned = handler({"story": STORY, "mode": "retrain", "run_id": "run-2", "hyperparameters": {"Epochs": "1"}}, context)
+    event = {"story": STORY, "mode": "retrain", "run_id": "run-2", "hyperparameters": {"Epochs": "1"}}
+    planned = handler(event, context)
     assert (planned["champion_version"], planned["label_version_above"]) == ("4", "9")
     assert planned["champion_uri"] == POINTER["model_uri"]
     assert account.s3.list_objects_v2(Bucket=ARTIFACTS)["KeyCount"] == 0
@@ -62,5 +63,5 @@ def test_names_keep_sagemakers_limits_for_the_longest_execution_name() -> None:
 
 
 def test_an_unknown_hyperparameter_names_the_allowed_ones(account: Account, context: Any) -> None:
-    with pytest.raises(InvalidInput, match="unknown hyperparameters Epoch: allowed are BatchSize, .*Epochs"):
+    with pytest.raises(InvalidInput, match=r"unknown hyperparameters Epoch: allowed are BatchSize, .*Epochs"):
         handler({"story": STORY, "run_id": "r", "hyperparameters": {"Epoch": "1"}}, context)

@@ -1,0 +1,326 @@
+"""From a signed model and the serving spec to what the endpoint needs next."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from contracts import manifests, naming, records
+from lambdas.release_plan import logic
+from lambdas.release_plan.handler import handler
+from lambdas.release_plan.logic import Action, choose_action, deployment_config, endpoint_config_request
+from lambdas.shared.endpoints import EndpointState
+from lambdas.shared.errors import EndpointBusy, NeverPromoted, SignatureInvalid, SpecUnavailable, VersionRejected
+from tests.unit.lambdas.account import ARTIFACTS, GROUP_ARN, IMAGE, STORY, Account, endpoint_answer, serving_spec
+
+Stub = Callable[[str], Stubber]
+PREFILTER = "intent_classifier_prefilter_enabled"
+SPEC_PARAMETER = naming.serving_spec_parameter(STORY)
+
+
+def sign_model(account: Account, version: str, *, story: str = STORY) -> dict[str, str]:
+    """A published model: what the pointer says of it."""
+    files = {"model.bin": f"weights {version}".encode(), "evaluation.json": b"{}"}
+
+
+    manifest = manifests.canonical({n: hashlib.sha256(b).hexdigest() for n, b in files.items()}, story=story,
+                                   lineage={"run_id": f"run-{version}"})
+    digest = manifests.digest(manifest)
+    prefix = naming.model_prefix(STORY, digest.hex())
+    signature = account.kms.sign(KeyId=account.key_arn, Message=digest, MessageType="DIGEST",
+                                 SigningAlgorithm="ECDSA_SHA_256")["Signature"]
+    for name, body in {**files, "manifest.json": manifest, "manifest.sig": signature}.items():
+        account.put_object(ARTIFACTS, prefix + name, body)
+    return {"version": version, "model_uri": f"s3://{ARTIFACTS}/{prefix}", "manifest_sha256": digest.hex()}
+
+
+@pytest.fixture
+def promoted(account: Account) -> Account:
+    """Version 2 is current, version 1 previous; spec and flags are in SSM."""
+    account.put_control(records.POINTER, **sign_model(account, "2"), previous=sign_model(account, "1"))
+    account.ssm.put_parameter(Name=SPEC_PARAMETER, Value=serving_spec().to_json(), Type="String")
+    account.set_flag(PREFILTER, "true")
+    return account
+
+
+def config_name(version: str, *, prefilter: bool = True) -> str:
+    spec = logic.with_techniques(serving_spec(), STORY, {PREFILTER: prefilter})
+    return naming.sagemaker_model(STORY, version, spec.digest())
+
+
+def at_rest(stub: Stub, config: str | None) -> None:
+    if config is None:
+        stub("sagemaker").add_client_error("describe_endpoint", "ValidationException", "Could not find endpoint \"x\"")
+    else:
+        stub("sagemaker").add_response("describe_endpoint", endpoint_answer("InService", config))
+
+
+def plan(context: Any, version: str = "current") -> dict[str, Any]:
+    return handler({"story": STORY, "version": version}, context)
+
+
+def test_the_first_release_creates_an_isolated_endpoint_that_can_verify_its_model(
+    promoted: Account, context: Any, stub: Stub
+) -> None:
+    at_rest(stub, None)
+    planned = plan(context)
+    assert planned["action"] == "create"
+    assert planned["version"] == "2"
+    model, container = planned["model"], planned["model"]["PrimaryContainer"]
+    assert planned["model_name"] == planned["endpoint_config_name"] == model["ModelName"] == config_name("2")
+    assert model["EnableNetworkIsolation"] is True
+    assert model["VpcConfig"] == {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+    pointer = promoted.control(records.POINTER)
+    assert pointer is not None
+    assert container["Image"] == IMAGE
+    assert container["ModelDataSource"]["S3DataSource"] == {
+        "S3Uri": pointer["model_uri"], "S3DataType": "S3Prefix", "CompressionType": "None"}
+    key = promoted.kms.get_public_key(KeyId=promoted.key_arn)["PublicKey"]
+    assert container["Environment"] == {
+        "STORY": STORY, "MODEL_VERSION": "2", "MODEL_MANIFEST_SHA256": pointer["manifest_sha256"],
+        "MODEL_PUBLIC_KEY": base64.b64encode(key).decode(), "PREFILTER_ENABLED": "true"}
+
+
+def test_the_requests_are_what_sagemaker_accepts(promoted: Account, context: Any, stub: Stub) -> None:
+    """Held against botocore's service model, which the state machine's SDK integration uses too."""
+    at_rest(stub, None)
+    planned = plan(context)
+    sagemaker = stub("sagemaker")
+    arn = "arn:aws:sagemaker:ap-northeast-1:123456789012:x/y"
+    sagemaker.add_response("create_model", {"ModelArn": arn})
+    sagemaker.client.create_model(**planned["model"])
+    sagemaker.add_response("create_endpoint_config", {"EndpointConfigArn": arn})
+    sagemaker.client.create_endpoint_config(**planned["endpoint_config"])
+    sagemaker.add_response("update_endpoint", {"EndpointArn": arn})
+    sagemaker.client.update_endpoint(
+        EndpointName=planned["endpoint_name"], DeploymentConfig=planned["deployment_config"],
+        EndpointConfigName=planned["endpoint_config_name"])
+
+
+def test_an_endpoint_on_the_wanted_config_needs_nothing(promoted: Account, context: Any, stub: Stub) -> None:
+    at_rest(stub, config_name("2"))
+    assert plan(context)["action"] == "none"
+
+
+def test_going_back_needs_no_registry(promoted: Account, context: Any, stub: Stub) -> None:
+    at_rest(stub, config_name("2"))
+    planned = plan(context, "previous")
+    assert (planned["action"], planned["version"]) == ("update", "1")
+    assert planned["endpoint_config_name"] == config_name("1")
+
+
+def test_a_candidate_comes_from_the_registry(promoted: Account, context: Any, stub: Stub) -> None:
+    candidate = sign_model(promoted, "3")
+    arn = GROUP_ARN.replace("model-package-group/", "model-package/") + "/3"
+    stub("sagemaker").add_response(
+        "describe_model_package", package("3", candidate, "PendingManualApproval"), {"ModelPackageName": arn})
+    at_rest(stub, config_name("2"))
+    planned = plan(context, "3")
+    assert (planned["action"], planned["endpoint_config_name"]) == ("update", config_name("3"))
+
+
+def test_a_rejected_version_is_never_released(promoted: Account, context: Any, stub: Stub) -> None:
+    stub("sagemaker").add_response("describe_model_package", package("3", sign_model(promoted, "3"), "Rejected"))
+    with pytest.raises(VersionRejected, match="version 3 of intent-classifier is rejected"):
+        plan(context, "3")
+
+
+def package(version: str, model: dict[str, str], status: str) -> dict[str, Any]:
+    return {
+        "ModelPackageName": "g", "ModelPackageArn": f"{GROUP_ARN}/{version}", "CreationTime": 0,
+        "ModelPackageStatus": "Completed", "ModelPackageStatusDetails": {"ValidationStatuses": []},
+        "ModelApprovalStatus": status,
+        "CustomerMetadataProperties": {"manifest_sha256": model["manifest_sha256"]},
+        "InferenceSpecification": {"Containers": [{"Image": IMAGE, "ModelDataSource": {"S3DataSource": {
+            "S3Uri": model["model_uri"], "S3DataType": "S3Prefix", "CompressionType": "None"}}}]},
+    }
+
+
+def test_before_any_promotion_there_is_nothing_to_go_to(account: Account, context: Any) -> None:
+    with pytest.raises(NeverPromoted, match="was never promoted"):
+        plan(context, "current")
+    account.put_control(records.POINTER, **sign_model(account, "1"), previous=None)
+    with pytest.raises(NeverPromoted, match="has no previous version"):
+        plan(context, "previous")
+
+
+# --- the signature ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "body", "said"), [
+    ("manifest.json", b"{}", "not the one that was published"),
+    ("manifest.sig", b"forged", "signature is not ours"),
+    ("extra.py", b"import os", r"extra\.py is not in the signed manifest"),
+    ("model.bin", None, r"model\.bin is in the signed manifest but missing"),
+    ("manifest.sig", None, "not signed"),
+    ("manifest.json", None, "not signed"),
+])
+def test_a_tampered_model_is_refused_before_anything_is_planned(
+    promoted: Account, context: Any, name: str, body: bytes | None, said: str
+) -> None:
+    pointer = promoted.control(records.POINTER)
+    assert pointer is not None
+    key = pointer["model_uri"].removeprefix(f"s3://{ARTIFACTS}/") + name
+    if body is None:
+        promoted.s3.delete_object(Bucket=ARTIFACTS, Key=key)
+    else:
+        promoted.put_object(ARTIFACTS, key, body)
+    with pytest.raises(SignatureInvalid, match=said):
+        plan(context)
+
+
+def test_another_storys_signed_model_is_refused(promoted: Account, context: Any) -> None:
+    promoted.put_control(records.POINTER, **sign_model(promoted, "2", story="spam"))
+    with pytest.raises(SignatureInvalid, match="signed for story 'spam'"):
+        plan(context)
+
+
+def test_kms_that_can_not_answer_is_an_error_not_a_forgery(promoted: Account, context: Any, stub: Stub) -> None:
+    stub("kms").add_client_error("verify", "ThrottlingException")
+    with pytest.raises(Exception, match="ThrottlingException"):
+        plan(context)
+
+
+# --- the spec and the technique flags ------------------------------------------------
+
+
+def ssm_down(stub: Stub, *operations: str) -> None:
+    for operation in operations:
+        stub("ssm").add_client_error(operation, "InternalServerError")
+
+
+def test_the_copy_in_the_control_table_serves_while_ssm_is_down(
+    promoted: Account, context: Any, stub: Stub
+) -> None:
+    at_rest(stub, config_name("2"))
+    plan(context)
+    assert promoted.control(records.SPEC) == {"spec": serving_spec().to_json()}
+    ssm_down(stub, "get_parameter", "get_parameters")
+    at_rest(stub, config_name("2"))
+    assert plan(context)["action"] == "none"
+
+
+def test_without_ssm_and_without_a_copy_nothing_is_planned(promoted: Account, context: Any, stub: Stub) -> None:
+    ssm_down(stub, "get_parameter")
+    with pytest.raises(SpecUnavailable, match="neither in SSM nor in the control table"):
+        plan(context)
+
+
+def test_a_changed_spec_replaces_the_copy_and_gives_another_config(promoted: Account, context: Any, stub: Stub) -> None:
+    at_rest(stub, config_name("2"))
+    plan(context)
+    changed = serving_spec(min_instances=3).to_json()
+    promoted.ssm.put_parameter(Name=SPEC_PARAMETER, Value=changed, Type="String", Overwrite=True)
+    at_rest(stub, config_name("2"))
+    planned = plan(context)
+    assert planned["action"] == "update"
+    assert planned["endpoint_config"]["ProductionVariants"][0]["InitialInstanceCount"] == 3
+    assert promoted.control(records.SPEC) == {"spec": changed}
+
+
+def test_a_broken_spec_does_not_replace_a_good_copy(promoted: Account, context: Any, stub: Stub) -> None:
+    at_rest(stub, config_name("2"))
+    plan(context)
+    promoted.ssm.put_parameter(Name=SPEC_PARAMETER, Value="{", Type="String", Overwrite=True)
+    with pytest.raises(json.JSONDecodeError):
+        plan(context)
+    assert promoted.control(records.SPEC) == {"spec": serving_spec().to_json()}
+
+
+def test_a_flipped_technique_flag_gives_another_config(promoted: Account, context: Any, stub: Stub) -> None:
+    promoted.set_flag(PREFILTER, "false")
+    at_rest(stub, config_name("2"))
+    planned = plan(context)
+    assert planned["action"] == "update"
+    assert planned["endpoint_config_name"] == config_name("2", prefilter=False)
+    assert planned["model"]["PrimaryContainer"]["Environment"]["PREFILTER_ENABLED"] == "false"
+
+
+def test_an_unreadable_technique_flag_takes_its_safe_default_and_is_counted(
+    promoted: Account, context: Any, stub: Stub, emitted: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    promoted.ssm.delete_parameter(Name=naming.flag_parameter(PREFILTER))
+    at_rest(stub, config_name("2", prefilter=True))
+    assert plan(context)["action"] == "none"
+    assert [line["Flag"] for line in emitted("FlagFallback")] == [PREFILTER]
+
+
+# --- an endpoint that is not at rest ---------------------------------------------------
+
+
+def test_a_canary_to_something_else_is_called_back_and_planned_again(
+    promoted: Account, context: Any, stub: Stub
+) -> None:
+    stub("sagemaker").add_response("describe_endpoint", endpoint_answer("Updating", config_name("2"), pending="other"))
+    stub("cloudwatch").add_response("put_metric_data", {}, {"Namespace": "MangaAssist/ML", "MetricData": [{
+        "MetricName": "CanaryAbort", "Value": 1, "Unit": "None",
+        "Dimensions": [{"Name": "Story", "Value": STORY}, {"Name": "Language", "Value": "all"}]}]})
+    with pytest.raises(EndpointBusy, match="abort_canary"):
+        plan(context)
+
+
+def test_a_failed_endpoint_is_deleted_for_nothing_else_is_allowed(promoted: Account, context: Any, stub: Stub) -> None:
+    stub("sagemaker").add_response("describe_endpoint", endpoint_answer("Failed", config_name("1"), reason="no ping"))
+    stub("sagemaker").add_response("delete_endpoint", {}, {"EndpointName": naming.endpoint(STORY)})
+    with pytest.raises(EndpointBusy, match="delete_failed"):
+        plan(context)
+
+
+def test_an_endpoint_on_its_way_elsewhere_is_waited_for(promoted: Account, context: Any, stub: Stub) -> None:
+    stub("sagemaker").add_response("describe_endpoint", endpoint_answer("Creating", "other"))
+    with pytest.raises(EndpointBusy, match="wait"):
+        plan(context)
+
+
+@pytest.mark.parametrize(("status", "config", "pending", "action"), [
+    ("InService", "wanted", "", Action.NONE),
+    ("InService", "other", "", Action.UPDATE),
+    ("Updating", "other", "wanted", Action.NONE),
+    ("Updating", "wanted", "other", Action.ABORT_CANARY),
+    ("Updating", "other", "third", Action.ABORT_CANARY),
+    ("Creating", "wanted", "", Action.NONE),
+    ("Creating", "other", "", Action.WAIT),
+    ("RollingBack", "wanted", "other", Action.NONE),
+    ("RollingBack", "other", "wanted", Action.WAIT),
+    ("Failed", "wanted", "", Action.DELETE_FAILED),
+    ("UpdateRollbackFailed", "wanted", "", Action.UPDATE),
+    ("SystemUpdating", "wanted", "", Action.WAIT),
+    ("Deleting", "wanted", "", Action.WAIT),
+])
+def test_what_is_done_depends_on_what_the_endpoint_is_doing(
+    status: str, config: str, pending: str, action: Action
+) -> None:
+    assert choose_action(EndpointState(status=status, config=config, pending=pending), "wanted") is action
+
+
+# --- requests ---------------------------------------------------------------------------
+
+
+def test_a_key_is_given_only_to_instances_that_take_one() -> None:
+    assert "KmsKeyId" not in endpoint_config_request(serving_spec(), name="n")  # ml.g5 has a disk of its own
+    assert endpoint_config_request(serving_spec(instance_type="ml.c7i.xlarge"), name="n")["KmsKeyId"] == "key-1"
+
+
+def test_the_canary_follows_the_spec_and_ends_in_time() -> None:
+    config = deployment_config(serving_spec())
+    policy = config["BlueGreenUpdatePolicy"]
+    assert policy["TrafficRoutingConfiguration"] == {
+        "Type": "CANARY", "WaitIntervalInSeconds": 600, "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10}}
+    assert policy["TerminationWaitInSeconds"] == 3600
+    assert policy["MaximumExecutionTimeoutInSeconds"] == 1800 + 1200 + 3600
+    assert config["AutoRollbackConfiguration"] == {"Alarms": [
+        {"AlarmName": "latency"}, {"AlarmName": "errors"}, {"AlarmName": "abort"}]}
+
+
+@pytest.mark.parametrize("alarms", [(), tuple(f"a{i}" for i in range(11))])
+def test_a_canary_without_guardrails_is_no_canary(alarms: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"1 to 10 \(SageMaker's limit\), got {len(alarms)}"):
+        deployment_config(serving_spec(guardrail_alarms=alarms))
+
+
