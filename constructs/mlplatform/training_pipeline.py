@@ -63,14 +63,13 @@ class TrainingPipeline(Construct):
 
     def _job_roles(self, slug: str) -> dict[str, iam.Role]:
         lake, artifacts = self._props.buckets.lake.bucket_arn, self._props.buckets.artifacts.bucket_arn
-        runs, models = naming.run_prefix(slug, "").rstrip("/") + "/", f"models/{slug}/"
-        pretrained = naming.pretrained_prefix(self._props.story.encoder)
-        datasets = naming.dataset_prefix(slug, "").rstrip("/") + "/"
+        runs, models = naming.all_runs_prefix(slug), naming.all_models_prefix(slug)
+        pretrained, datasets = naming.pretrained_prefix(self._props.story.encoder), f"datasets/{slug}/"
         write = write_prefixes(artifacts, runs)
         grants: dict[str, Sequence[Statement]] = {
             workflow.PREPARE_STEP: [*read_prefixes(lake, datasets), write],
-            # Checkpoints are read back when a job resumes; they lie below the run, too.
-            workflow.TRAIN_STEP: [*read_prefixes(artifacts, runs, pretrained), write],
+            # Checkpoints, read back when a job resumes, lie below the run; a warm start reads the champion.
+            workflow.TRAIN_STEP: [*read_prefixes(artifacts, runs, models, pretrained), write],
             workflow.EVALUATE_STEP: [*read_prefixes(artifacts, runs, models), write],
         }
         return {
@@ -99,6 +98,10 @@ class TrainingPipeline(Construct):
         hyperparameters = {name: Parameter(name=pipeline.hyperparameter_parameter(name), default=value)
                            for name, value in self._props.story.hyperparameters.items()}
         run = {name: Parameter(name=name) for name in pipeline.RUN_PARAMETERS}
+        artifacts, encoder = self._props.buckets.artifacts, self._props.story.encoder
+        run[pipeline.PRETRAINED_URI] = Parameter(
+            name=pipeline.PRETRAINED_URI,
+            default=f"s3://{artifacts.bucket_name}/{naming.pretrained_prefix(encoder)}")
         return PipelineDefinition(
             parameters=[*run.values(), *hyperparameters.values()],
             steps=[self._prepare(run, hyperparameters["seed"]), self._train(run, hyperparameters),
@@ -123,12 +126,11 @@ class TrainingPipeline(Construct):
 
     def _train(self, run: dict[str, Parameter], hyperparameters: dict[str, Parameter]) -> TrainingStep:
         p, step = self._props, workflow.TRAIN_STEP
-        pretrained = f"s3://{p.buckets.artifacts.bucket_name}/{naming.pretrained_prefix(p.story.encoder)}"
         output = run[pipeline.OUTPUT_URI].reference()
         return TrainingStep(
             name=step, image=p.image, role_arn=self.job_roles[step].role_arn, module=self._module("train"),
             hyperparameters={name: parameter.reference() for name, parameter in hyperparameters.items()},
-            channels={"train": self._prepared(run), "pretrained": pretrained},
+            channels={"train": self._prepared(run), "pretrained": run[pipeline.PRETRAINED_URI].reference()},
             output=join(output, pipeline.MODEL_FOLDER.rstrip("/")), checkpoints=join(output, "checkpoints"),
             volume=volume(p.story.training, p.key), max_runtime_s=p.story.training.max_runtime_s,
             key_arn=p.key.key_arn, vpc_config=p.network.vpc_config, depends_on=[workflow.PREPARE_STEP],
