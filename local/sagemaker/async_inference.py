@@ -84,7 +84,7 @@ class AsyncQueue:
                 "endpointName": self.endpoint.name, "inputLocation": request.location,
             },
             "responseParameters": {"outputLocation": request.output},
-        }  # fmt: skip
+        }
         if status >= 400:
             message["failureReason"] = content.decode("utf-8", "replace")[:1024]
         form = urlencode({"Action": "Publish", "TopicArn": topic, "Message": json.dumps(message)})
@@ -115,7 +115,7 @@ def invoke_endpoint_async(name: str, headers: Mapping[str, str]) -> tuple[int, d
         failure=f"{failure.rstrip('/')}/{inference_id}-error.out" if failure else "",
         headers={to: headers[prefix + h] for h, to in passed.items() if prefix + h in headers},
         timeout_s=float(headers.get(prefix + "invocationtimeoutseconds") or _TIMEOUT_S),
-    )  # fmt: skip
+    )
     endpoint.queue.requests.put(request)
     reply = {"Content-Type": "application/json", "X-Amzn-SageMaker-OutputLocation": request.output}
     if request.failure:

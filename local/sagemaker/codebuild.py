@@ -25,7 +25,7 @@ from local.sagemaker.image_pull import find_image
 
 _OVERRIDES = {
     "environmentVariablesOverride", "sourceVersion", "sourceLocationOverride", "buildspecOverride",
-}  # fmt: skip
+}
 _overrides: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar("codebuild_overrides", default={})
 _ministack_start_build = codebuild._start_build
 
@@ -117,7 +117,7 @@ def _build_image(build: dict[str, Any], project: dict[str, Any], work: Path, log
     job = images.Build(
         context=context, build_args=_build_args(spec, variables), work=work / "stages",
         base_image=lambda reference: _own_base(reference, client), log=lambda line: log.write([line]),
-    )  # fmt: skip
+    )
     image = job.run(dockerfile.parse(recipe.read_text()), variables.get("TARGET", ""))
     images.keep(variables["IMAGE_REPO"], image)
     _push(client, variables["IMAGE_REPO"], variables["IMAGE_TAG"], image)

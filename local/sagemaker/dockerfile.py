@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from local.sagemaker.errors import JobFailure
 
-KNOWN = frozenset("FROM ARG ENV WORKDIR COPY LABEL ENTRYPOINT CMD EXPOSE USER RUN".split())
+KNOWN = frozenset(["FROM", "ARG", "ENV", "WORKDIR", "COPY", "LABEL", "ENTRYPOINT", "CMD", "EXPOSE", "USER", "RUN"])
 _VARIABLE = re.compile(r"\\\$|\$\{(\w+)(?::([-+])([^}]*))?\}|\$(\w+)")
 
 

@@ -27,7 +27,7 @@ def create_endpoint(request: dict[str, Any]) -> dict[str, Any]:
         record = {
             "EndpointName": name, "EndpointArn": arn, "EndpointConfigName": config["EndpointConfigName"],
             "EndpointStatus": "Creating", "CreationTime": stamp, "LastModifiedTime": stamp,
-        }  # fmt: skip
+        }
         state.store("endpoint")[name] = record
     tag(arn, request)
     endpoint = Endpoint(record)
@@ -141,4 +141,4 @@ def list_endpoints(request: dict[str, Any]) -> dict[str, Any]:
     return state.listing(
         list(state.store("endpoint").values()), request, answer="Endpoints",
         summary=("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus"),
-    )  # fmt: skip
+    )

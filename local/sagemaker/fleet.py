@@ -50,7 +50,7 @@ class Fleet:
             what=f"production variant {name}", on_lines=log.write,
             client=roles.assume(model["ExecutionRoleArn"], f"SageMaker-{self.endpoint}"),
             health_timeout_s=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", 0),
-        )  # fmt: skip
+        )
 
     def _all(self) -> list[ServingContainer]:
         return [*self.containers.values(), *self.shadows.values()]
@@ -98,6 +98,6 @@ class Fleet:
         return {
             "VariantName": name, "DeployedImages": images, "CurrentWeight": weight, "DesiredWeight": weight,
             "CurrentInstanceCount": count, "DesiredInstanceCount": count,
-        }  # fmt: skip
+        }
 
 

@@ -4,7 +4,6 @@ tests/workflow/sagemaker/test_hooks.py hold each of them.
 
 from __future__ import annotations
 
-import importlib
 import sys
 import types
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 from ministack import app
 from ministack.core import iam_actions, router
 
-from local.sagemaker import iam, service
+from local.sagemaker import cfn, codebuild, iam, scaling, service
 
 
 def add_service(name: str, module: types.ModuleType, *, target: str, hosts: list[str]) -> None:
@@ -31,7 +30,11 @@ def install() -> None:
     add_service("sagemaker", service, target="SageMaker.", hosts=[r"\.sagemaker\.", r"^api\.sagemaker"])
     iam_actions._BOTOCORE_SERVICE_MAP["sagemaker"] = ["sagemaker-runtime", "sagemaker-featurestore-runtime"]
     _wrap(iam_actions, "extract_resource_arn", iam.resource_arn)
-    importlib.import_module("local.sagemaker.codebuild").install()
+    codebuild.install()
+    cfn.install()
+    if scaling.SERVICE not in app.SERVICE_REGISTRY:
+        hosts = [r"^application-autoscaling\."]
+        add_service(scaling.SERVICE, scaling, target="AnyScaleFrontendService.", hosts=hosts)
 
 
 def _wrap(module: Any, name: str, ours: Callable[..., str | None]) -> None:

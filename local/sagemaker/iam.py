@@ -12,7 +12,7 @@ _MEMBERS = (  # request member -> ARN kind, the most specific first
     ("TrainingJobName", "training-job"), ("ProcessingJobName", "processing-job"),
     ("TransformJobName", "transform-job"), ("PipelineName", "pipeline"), ("EndpointName", "endpoint"),
     ("EndpointConfigName", "endpoint-config"), ("FeatureGroupName", "feature-group"), ("ModelName", "model"),
-)  # fmt: skip
+)
 
 
 def resource_arn(

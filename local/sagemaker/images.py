@@ -100,7 +100,7 @@ class Build:
     def __init__(
         self, *, context: Path, build_args: Mapping[str, str], work: Path,
         base_image: Callable[[str], Image | None], log: Callable[[str], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.context, self.build_args, self.work = context, dict(build_args), work
         self.base_image, self.log = base_image, log
         self.stages: list[_Stage] = []

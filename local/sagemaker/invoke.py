@@ -66,7 +66,7 @@ def in_service(name: str) -> Endpoint:
 
 def _invoke(
     endpoint: Endpoint, variant: str, container: ServingContainer, body: bytes, passed: dict[str, str], began: float,
-) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+) -> tuple[int, dict[str, str], bytes]:
     started = time.perf_counter()
     try:
         status, answer, content = container.invoke(body, passed)
@@ -93,7 +93,7 @@ def model_error(endpoint: Endpoint, status: int, content: bytes) -> ApiError:
             "OriginalStatusCode": status, "OriginalMessage": text,
             "LogStreamArn": f"arn:aws:logs:{endpoint.region}:{endpoint.account}:log-group:{group}",
         },
-    )  # fmt: skip
+    )
 
 
 def _mirror(
@@ -121,7 +121,7 @@ def record_metrics(endpoint: Endpoint, variant: str, status: int, model_s: float
         "Invocation5XXErrors": (int(status >= 500), "Count"), "InvocationModelErrors": (int(status >= 400), "Count"),
         "InvocationsPerInstance": (1, "Count"), "ModelLatency": (model_s * 1e6, "Microseconds"),
         "OverheadLatency": (max(0.0, overhead_s) * 1e6, "Microseconds"),
-    }  # fmt: skip
+    }
     stamp = time.time()
     data = [
         {"MetricName": n, "Value": v, "Unit": unit, "Timestamp": stamp, "Dimensions": dimensions}

@@ -90,7 +90,7 @@ class Job:
 
     def run_process(
         self, command: list[str], environment: Mapping[str, str], workdir: Path, limit_s: float,
-    ) -> tuple[str, int]:  # fmt: skip
+    ) -> tuple[str, int]:
         """Run to the end, the limit or a stop; says which of `exited`, `timeout`, `stopped` it was."""
         process = ContainerProcess(
             command, environment=dict(environment), workdir=workdir, on_lines=self.on_lines
@@ -149,7 +149,7 @@ def new_job(kind: str, prefix: str, request: dict[str, Any], record: dict[str, A
         record = {
             f"{prefix}JobArn": arn, f"{prefix}JobStatus": "InProgress", "CreationTime": stamp,
             "LastModifiedTime": stamp, **{k: v for k, v in request.items() if k != "Tags"}, **record,
-        }  # fmt: skip
+        }
         state.store(kind)[name] = record
     if request.get("Tags"):
         state.store("tags")[arn] = {t["Key"]: t["Value"] for t in request["Tags"]}

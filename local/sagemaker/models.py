@@ -21,13 +21,13 @@ def _container_members(prefix: str) -> str:
     "CreateModel",
     "ModelName ExecutionRoleArn Tags VpcConfig EnableNetworkIsolation "
     + _container_members("PrimaryContainer") + " " + _container_members("Containers"),
-)  # fmt: skip
+)
 def create_model(request: dict[str, Any]) -> dict[str, Any]:
     name, containers = request["ModelName"], request.get("Containers", [])
     container = request.get("PrimaryContainer") or (containers[0] if len(containers) == 1 else None)
     if container is None:
         raise invalid("A model must have PrimaryContainer; inference pipelines of several Containers are not "
-                      "supported by the embedded SageMaker")  # fmt: skip
+                      "supported by the embedded SageMaker")
     _check_container(container)
     if "ExecutionRoleArn" not in request:
         raise invalid("ExecutionRoleArn is required")
@@ -87,7 +87,7 @@ def list_models(request: dict[str, Any]) -> dict[str, Any]:
     return state.listing(
         list(state.store("model").values()), request, answer="Models",
         summary=("ModelName", "ModelArn", "CreationTime"),
-    )  # fmt: skip
+    )
 
 
 _VARIANT = (
@@ -152,7 +152,7 @@ def list_endpoint_configs(request: dict[str, Any]) -> dict[str, Any]:
     return state.listing(
         list(state.store("endpoint-config").values()), request, answer="EndpointConfigs",
         summary=("EndpointConfigName", "EndpointConfigArn", "CreationTime"),
-    )  # fmt: skip
+    )
 
 
 @operation("AddTags", "ResourceArn Tags")

@@ -14,11 +14,11 @@ STEP_TYPES = ("Processing", "Training", "Transform", "Condition", "Fail", "Model
 _STEP_KEYS = {
     "Name", "DisplayName", "Description", "Type", "Arguments", "DependsOn", "PropertyFiles", "CacheConfig",
     "RetryPolicies", "FunctionArn", "OutputParameters",
-}  # fmt: skip
+}
 _TYPES = {"String": str, "Integer": int, "Float": float, "Boolean": bool}
 EXECUTION_FIELDS = (
     "PipelineExecutionId", "PipelineExecutionArn", "PipelineName", "PipelineArn", "StartDateTime", "CurrentDateTime",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True)

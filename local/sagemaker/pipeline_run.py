@@ -101,7 +101,7 @@ class Execution:
     def _launch(self, step: Step, client: Client) -> None:
         shown: dict[str, Any] = {
             "StepName": step.name, "StepStatus": "Executing", "StartTime": state.now(), "AttemptCount": 1
-        }  # fmt: skip
+        }
         for source, target in (("DisplayName", "StepDisplayName"), ("Description", "StepDescription")):
             if source in step.raw:
                 shown[target] = step.raw[source]
@@ -139,7 +139,7 @@ class Execution:
             "PipelineExecutionId": self.record["_id"], "PipelineExecutionArn": self.arn, "StartDateTime": started,
             "PipelineName": self.record["_pipeline"], "PipelineArn": self.record["PipelineArn"],
             "CurrentDateTime": datetime.now(UTC).isoformat(),
-        }  # fmt: skip
+        }
 
     def set_status(self, status: str, reason: str | None = None) -> None:
         with state.LOCK:
@@ -160,7 +160,7 @@ class Execution:
             "executionStartTime": _time(self.record["CreationTime"]),
             **({"previousPipelineExecutionStatus": before} if before else {}),
             **({"executionEndTime": _time(self.record["_end"])} if "_end" in self.record else {}),
-        }  # fmt: skip
+        }
         telemetry.event("SageMaker Model Building Pipeline Execution Status Change", detail, self.arn)
 
     def _step_event(self, step: Step, shown: dict[str, Any], status: str) -> None:
@@ -168,7 +168,7 @@ class Execution:
             "pipelineArn": self.record["PipelineArn"], "pipelineExecutionArn": self.arn, "stepName": step.name,
             "stepType": step.type, "metadata": shown.get("Metadata", {}), "currentStepStatus": status,
             "previousStepStatus": "Executing", "stepStartTime": _time(shown["StartTime"]),
-        }  # fmt: skip
+        }
         telemetry.event("SageMaker Model Building Pipeline Execution Step Status Change", detail, self.arn)
 
 

@@ -96,6 +96,11 @@ def coerce(value: Any, shape: Any) -> Any:
         return text(value)
     if shape.type_name in ("integer", "long") and isinstance(value, str) and value.lstrip("-").isdigit():
         return int(value)
+    if shape.type_name in ("float", "double") and isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value  # the validation says what is wrong with it
     if shape.type_name == "boolean" and value in ("true", "True", "false", "False"):
         return value.lower() == "true"
     return value
@@ -115,7 +120,7 @@ def holds(condition: dict[str, Any], resolve: Callable[[Any], Any]) -> bool:
         "Equals": lambda a, b: a == b, "GreaterThan": lambda a, b: a > b,
         "GreaterThanOrEqualTo": lambda a, b: a >= b, "LessThan": lambda a, b: a < b,
         "LessThanOrEqualTo": lambda a, b: a <= b,
-    }  # fmt: skip
+    }
     if kind not in tests:
         raise JobFailure(f"ClientError: condition type {kind!r} is not supported; {', '.join(tests)}, In, Not, Or are")
     try:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from local.sagemaker import pipeline_run, roles, state
-from local.sagemaker.aws_http import AwsError, split_s3_uri
+from local.sagemaker.aws_http import AwsError
 from local.sagemaker.errors import ApiError, invalid
 from local.sagemaker.models import tag
 from local.sagemaker.operations import operation
@@ -42,7 +42,7 @@ def create_pipeline(request: dict[str, Any]) -> dict[str, Any]:
         "PipelineDescription": request.get("PipelineDescription"), "CreationTime": stamp, "LastModifiedTime": stamp,
         "CreatedBy": _CREATOR, "LastModifiedBy": _CREATOR, "_token": request["ClientRequestToken"],
         "ParallelismConfiguration": request.get("ParallelismConfiguration"),
-    }  # fmt: skip
+    }
     state.store("pipeline")[name] = record
     tag(arn, request)
     return {"PipelineArn": arn}
@@ -115,7 +115,7 @@ def list_pipelines(request: dict[str, Any]) -> dict[str, Any]:
         _created(rows, request), request, answer="PipelineSummaries",
         summary=("PipelineArn", "PipelineName", "PipelineDisplayName", "PipelineDescription", "RoleArn",
                  "CreationTime", "LastModifiedTime", "LastExecutionTime"),
-    )  # fmt: skip
+    )
 
 
 def _created(rows: list[dict[str, Any]], request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -149,7 +149,7 @@ def start_execution(request: dict[str, Any]) -> dict[str, Any]:
             "_id": execution_id, "_pipeline": pipeline["PipelineName"], "_role": pipeline["RoleArn"], "_token": token,
             "_definition": pipeline["PipelineDefinition"], "_values": values, "_steps": {}, "_outputs": {}, "_files": {},
             "_parallel": parallel.get("MaxParallelExecutionSteps", _PARALLEL), "_given": request.get("PipelineParameters", []),
-        }  # fmt: skip
+        }
         state.store("pipeline-execution")[arn] = record
         pipeline["LastRunTime"] = pipeline["LastExecutionTime"] = stamp
     pipeline_run.Execution(record, definition).start()
@@ -190,7 +190,7 @@ def list_executions(request: dict[str, Any]) -> dict[str, Any]:
         rows, request, answer="PipelineExecutionSummaries",
         summary=("PipelineExecutionArn", "StartTime", "PipelineExecutionStatus", "PipelineExecutionDescription",
                  "PipelineExecutionDisplayName", "PipelineExecutionFailureReason"),
-    )  # fmt: skip
+    )
 
 
 @operation("ListPipelineExecutionSteps", "PipelineExecutionArn NextToken MaxResults SortOrder")

@@ -87,7 +87,7 @@ class ProcessingJob(jobs.Job):
             s3_channels.download_prefix(
                 self.client, source["S3Uri"], self._local(source["LocalPath"]), role=self.record["RoleArn"],
                 what=f"input {item['InputName']!r}",
-            )  # fmt: skip
+            )
         for item in self.outputs:
             self._local(item["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
         self.box.path("/opt/ml/output").mkdir(parents=True, exist_ok=True)
@@ -149,4 +149,4 @@ def list_processing_jobs(request: dict[str, Any]) -> dict[str, Any]:
         list(state.store("processing-job").values()), request, answer="ProcessingJobSummaries",
         summary=("ProcessingJobName", "ProcessingJobArn", "CreationTime", "ProcessingEndTime",
                  "LastModifiedTime", "ProcessingJobStatus", "FailureReason", "ExitMessage"),
-    )  # fmt: skip
+    )

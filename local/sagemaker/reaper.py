@@ -35,7 +35,7 @@ def _tell(line: str) -> None:
             _helper = subprocess.Popen(
                 [sys.executable, "-S", "-E", "-c", _PROGRAM],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True,
-            )  # fmt: skip
+            )
         assert _helper.stdin is not None
         _helper.stdin.write(line + "\n")
         _helper.stdin.flush()

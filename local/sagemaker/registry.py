@@ -14,7 +14,7 @@ _KEPT = (
     "ModelPackageDescription", "InferenceSpecification", "ModelApprovalStatus", "MetadataProperties",
     "ModelMetrics", "Domain", "Task", "SamplePayloadUrl", "CustomerMetadataProperties", "DriftCheckBaselines",
     "SkipModelValidation", "SourceUri", "ModelLifeCycle", "ModelCard", "SecurityConfig",
-)  # fmt: skip
+)
 _CREATOR = {"DomainId": "embedded", "UserProfileName": "embedded"}
 
 
@@ -29,7 +29,7 @@ def create_group(request: dict[str, Any]) -> dict[str, Any]:
             "ModelPackageGroupName": name, "ModelPackageGroupArn": arn, "CreationTime": state.now(),
             "ModelPackageGroupDescription": request.get("ModelPackageGroupDescription"),
             "ModelPackageGroupStatus": "Completed", "CreatedBy": _CREATOR, "_next": 1,
-        }  # fmt: skip
+        }
     tag(arn, request)
     return {"ModelPackageGroupArn": arn}
 
@@ -52,7 +52,7 @@ def list_groups(request: dict[str, Any]) -> dict[str, Any]:
         list(state.store("model-package-group").values()), request, answer="ModelPackageGroupSummaryList",
         summary=("ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription", "CreationTime",
                  "ModelPackageGroupStatus"),
-    )  # fmt: skip
+    )
 
 
 @operation("DeleteModelPackageGroup", "ModelPackageGroupName")
@@ -91,7 +91,7 @@ def create_package(request: dict[str, Any]) -> dict[str, Any]:
             "ModelApprovalStatus": "PendingManualApproval", "ModelPackageStatus": "Completed",
             "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
             "_token": token, **{k: request[k] for k in _KEPT if k in request},
-        }  # fmt: skip
+        }
         state.store("model-package")[f"{name}/{version}"] = record
     tag(arn, request)
     _announce(record, ["ModelPackageStatus", "ModelApprovalStatus"])
@@ -141,7 +141,7 @@ def update_package(request: dict[str, Any]) -> dict[str, Any]:
         members = (
             "ModelApprovalStatus", "ApprovalDescription", "SourceUri", "ModelLifeCycle", "ModelCard",
             "InferenceSpecification",
-        )  # fmt: skip
+        )
         changed = [k for k in members if k in request and record.get(k) != request[k]]
         record.update({k: request[k] for k in changed})
         properties = {**record.get("CustomerMetadataProperties", {}), **request.get("CustomerMetadataProperties", {})}
@@ -182,4 +182,4 @@ def list_packages(request: dict[str, Any]) -> dict[str, Any]:
         rows, request, answer="ModelPackageSummaryList",
         summary=("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "ModelPackageDescription",
                  "CreationTime", "ModelPackageStatus", "ModelApprovalStatus"),
-    )  # fmt: skip
+    )

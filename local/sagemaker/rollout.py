@@ -92,7 +92,7 @@ def update(endpoint: Endpoint, config: dict[str, Any], deployment: dict[str, Any
     with state.LOCK:
         endpoint.record["PendingDeploymentSummary"] = {
             "EndpointConfigName": config["EndpointConfigName"], "StartTime": state.now()
-        }  # fmt: skip
+        }
     try:
         alarms.raise_if_tripped()
         try:

@@ -38,7 +38,7 @@ def handle(method: str, path: str, headers: dict, body: bytes, query: dict[str, 
             ("EventTime", "EventTime", False), ("DeletionMode", "DeletionMode", False),
             ("ExpirationTimeResponse", "ExpirationTimeResponse", False),
             ("FeatureNames", "FeatureName", True), ("TargetStores", "TargetStores", True),
-        ):  # fmt: skip
+        ):
             if name in query:
                 request[member] = query[name] if many else query[name][0]
         return _feature_call(_BY_METHOD[method], request)

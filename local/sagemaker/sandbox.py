@@ -22,7 +22,7 @@ from local.sagemaker import reaper
 from local.sagemaker.errors import JobFailure
 from local.sagemaker.images import Image
 
-_HOST_FOLDERS = frozenset("bin sbin lib lib64 usr etc dev proc sys tmp var home root".split())
+_HOST_FOLDERS = frozenset(["bin", "sbin", "lib", "lib64", "usr", "etc", "dev", "proc", "sys", "tmp", "var", "home", "root"])
 _ALWAYS = ("opt/ml", "opt/program")
 _HOST_PATH = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
 
@@ -62,7 +62,7 @@ class Sandbox:
         config = self.image.config
         found = {
             "HOME": str(self.root), "TMPDIR": str(self.root / "tmp"), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1",
-        }  # fmt: skip
+        }
         for layer in (config.env, *layers):
             found |= {k: self.rewrite(str(v)) for k, v in layer.items()}
         own = [self.rewrite(p) for p in config.env.get("PATH", "").split(":")]
@@ -89,7 +89,7 @@ class ContainerProcess:
     def __init__(
         self, command: list[str], *, environment: dict[str, str], workdir: Path,
         on_lines: Callable[[list[str]], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         program = shutil.which(command[0], path=environment["PATH"]) if command else None
         if program is None:
             raise JobFailure(
@@ -99,7 +99,7 @@ class ContainerProcess:
             self._process = subprocess.Popen(
                 [program, *command[1:]], env=environment, cwd=workdir, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+            )
         except OSError as error:
             raise JobFailure(f"ClientError: cannot start container: {program}: {error}") from error
         self.group = self._process.pid

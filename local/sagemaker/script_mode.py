@@ -20,7 +20,7 @@ def script_mode_environment(record: dict[str, Any], sandbox: Sandbox, program: s
     places = {
         "SM_MODEL_DIR": "model", "SM_INPUT_DIR": "input", "SM_INPUT_CONFIG_DIR": "input/config",
         "SM_OUTPUT_DIR": "output", "SM_OUTPUT_DATA_DIR": "output/data", "SM_CHECKPOINT_DIR": "checkpoints",
-    }  # fmt: skip
+    }
     found = {name: str(sandbox.path(f"/opt/ml/{where}")) for name, where in places.items()}
     resources = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
     found |= {f"SM_CHANNEL_{c.upper()}": str(sandbox.path(f"/opt/ml/input/data/{c}")) for c in channels}
@@ -33,14 +33,14 @@ def script_mode_environment(record: dict[str, Any], sandbox: Sandbox, program: s
         "SM_RESOURCE_CONFIG": json.dumps(resources), "SM_LOG_LEVEL": "20",
         "SM_CURRENT_INSTANCE_TYPE": record["ResourceConfig"].get("InstanceType", ""),
         "SM_MODULE_NAME": program.removesuffix(".py"),
-    }  # fmt: skip
+    }
     training = {
         "channel_input_dirs": {c: found[f"SM_CHANNEL_{c.upper()}"] for c in channels},
         "current_host": "algo-1", "hosts": ["algo-1"], "hyperparameters": hyperparameters,
         "job_name": record["TrainingJobName"], "model_dir": found["SM_MODEL_DIR"], "num_gpus": 0,
         "output_data_dir": found["SM_OUTPUT_DATA_DIR"], "output_dir": found["SM_OUTPUT_DIR"],
         "resource_config": resources, "user_entry_point": program,
-    }  # fmt: skip
+    }
     return {**found, "SM_TRAINING_ENV": json.dumps(training)}
 
 

@@ -12,12 +12,23 @@ from typing import Any
 from ministack.core.concurrency import run_reentrant
 from ministack.core.responses import new_uuid
 
-from local.sagemaker import endpoints, models, pipelines, processing, registry, runtime, state, training, transform
+from local.sagemaker import (
+    endpoints,
+    features,
+    models,
+    pipelines,
+    processing,
+    registry,
+    runtime,
+    state,
+    training,
+    transform,
+)
 from local.sagemaker.errors import ApiError, not_supported
 from local.sagemaker.operations import OPERATIONS
 from local.sagemaker.validation import check, service_model
 
-_PARTS = (endpoints, models, pipelines, processing, registry, training, transform)  # importing them fills OPERATIONS
+_PARTS = (endpoints, features, models, pipelines, processing, registry, training, transform)  # importing them fills OPERATIONS
 Response = tuple[int, dict[str, str], bytes]
 _ROLE_MEMBERS = ("RoleArn", "ExecutionRoleArn")
 
@@ -73,7 +84,7 @@ def _check_pass_role(request: dict[str, Any], headers: dict) -> None:
         denied = enforce(
             extract_access_key_id(headers), "iam:PassRole", "iam", "", resource_arn=role,
             service_context={"iam:PassedToService": "sagemaker.amazonaws.com"},
-        )  # fmt: skip
+        )
         if denied:
             caller = getattr(denied, "principal_arn", "unknown caller")
             raise ApiError(

@@ -37,7 +37,7 @@ class ServingContainer:
     def __init__(
         self, *, model: dict[str, Any], folder: Path, what: str, client: Client,
         on_lines: Callable[[list[str]], None], health_timeout_s: float = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model, self.folder, self.what, self.client = model, folder, what, client
         self.on_lines = on_lines
         wanted = health_timeout_s or HEALTH_TIMEOUT_S
@@ -63,7 +63,7 @@ class ServingContainer:
         self.environment = self.sandbox.environment(
             container.get("Environment", {}), roles.environment(self.client, isolated=isolated),
             {"SAGEMAKER_BIND_TO_PORT": str(self.port), "SAGEMAKER_SAFE_PORT_RANGE": f"{self.port}-{self.port}"},
-        )  # fmt: skip
+        )
         entrypoint = image.config.entrypoint
         self.command = self.sandbox.command([*entrypoint, "serve"] if entrypoint else ["serve"])
         self._launch()

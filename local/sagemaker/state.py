@@ -26,7 +26,7 @@ KINDS = (
     "training-job", "processing-job", "transform-job", "model", "endpoint-config", "endpoint",
     "model-package-group", "model-package", "pipeline", "pipeline-execution", "feature-group", "tags",
     "records",
-)  # fmt: skip
+)
 _stores: dict[str, Any] = {kind: AccountRegionScopedDict() for kind in KINDS}
 _config: LocalConfig | None = None
 
@@ -95,7 +95,7 @@ def background(work: Callable[[], None], *, name: str) -> threading.Thread:
     def run() -> None:
         try:
             context.run(work)
-        except Exception:  # noqa: BLE001 - last line of a thread: the failure must reach the server's log
+        except Exception:
             logger.exception("background work %s failed", name)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
@@ -106,7 +106,7 @@ def background(work: Callable[[], None], *, name: str) -> threading.Thread:
 def listing(
     records: list[dict[str, Any]], request: dict[str, Any], *, answer: str, summary: tuple[str, ...],
     time_key: str = "CreationTime", order: str = "Descending",
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """One page of a List call: NameContains, StatusEquals, time window, sort and NextToken."""
     rows = [public(r) for r in records if _matches(r, request)]
     by = "_name" if request.get("SortBy") in ("Name", "Domain") else time_key

@@ -47,7 +47,7 @@ def create_training_job(request: dict[str, Any]) -> dict[str, Any]:
     record = jobs.new_job(
         "training-job", "Training", request,
         {"SecondaryStatus": "Starting", "SecondaryStatusTransitions": [], "ModelArtifacts": None},
-    )  # fmt: skip
+    )
     TrainingJob(record).start()
     return {"TrainingJobArn": record["TrainingJobArn"]}
 
@@ -93,7 +93,7 @@ class TrainingJob(jobs.Job):
         status, secondary = {
             "exited": ("Completed", "Completed"), "stopped": ("Stopped", "Stopped"),
             "timeout": ("Stopped", "MaxRuntimeExceeded"),
-        }[ended]  # fmt: skip
+        }[ended]
         self._finish(status, secondary, f"Training job {secondary.lower()}")
 
     def _enter(self, secondary: str, message: str) -> None:
@@ -141,16 +141,16 @@ class TrainingJob(jobs.Job):
             channels[name] = {
                 "TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None",
                 **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
-            }  # fmt: skip
+            }
             uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
             s3_channels.download_prefix(
                 self.client, uri, sandbox.path(f"/opt/ml/input/data/{name}"), role=self.record["RoleArn"],
                 what="input data source",
-            )  # fmt: skip
+            )
         resources = {
             "current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo",
             "current_instance_type": self.record["ResourceConfig"].get("InstanceType"),
-        }  # fmt: skip
+        }
         for file, content in (
             ("hyperparameters", self.record.get("HyperParameters", {})),
             ("inputdataconfig", channels),
@@ -163,7 +163,7 @@ class TrainingJob(jobs.Job):
         isolated = self.record.get("EnableNetworkIsolation", False)
         own = {
             "TRAINING_JOB_NAME": self.name, "TRAINING_JOB_ARN": self.arn, **roles.environment(self.client, isolated=isolated),
-        }  # fmt: skip
+        }
         environment = sandbox.environment(self.record.get("Environment", {}), own)
         algorithm, image = self.record["AlgorithmSpecification"], sandbox.image.config
         arguments = algorithm.get("ContainerArguments", [])
@@ -235,4 +235,4 @@ def list_training_jobs(request: dict[str, Any]) -> dict[str, Any]:
         list(state.store("training-job").values()), request, answer="TrainingJobSummaries",
         summary=("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime",
                  "TrainingJobStatus", "SecondaryStatus"),
-    )  # fmt: skip
+    )

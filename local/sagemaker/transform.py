@@ -54,13 +54,13 @@ class TransformJob(jobs.Job):
             "SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(payload),
             "SAGEMAKER_BATCH_STRATEGY": self.record.get("BatchStrategy", "MultiRecord"),
             **self.record.get("Environment", {}),
-        }  # fmt: skip
+        }
         inner = self.model["PrimaryContainer"]
         inner = {**inner, "Environment": {**inner.get("Environment", {}), **batch}}
         container = ServingContainer(
             model={**self.model, "PrimaryContainer": inner}, folder=self.work / "container",
             what=f"transform job {self.name}", client=client, on_lines=self.log,
-        )  # fmt: skip
+        )
         try:
             container.start()
             self._transform(container, payload << 20)
@@ -152,4 +152,4 @@ def list_transform_jobs(request: dict[str, Any]) -> dict[str, Any]:
         list(state.store("transform-job").values()), request, answer="TransformJobSummaries",
         summary=("TransformJobName", "TransformJobArn", "CreationTime", "TransformEndTime", "LastModifiedTime",
                  "TransformJobStatus", "FailureReason"),
-    )  # fmt: skip
+    )

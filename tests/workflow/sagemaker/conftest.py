@@ -41,14 +41,14 @@ class Aws:
         return boto3.client(
             service, endpoint_url=self.config.endpoint_url, region_name=REGION, **keys,
             config=Config(retries={"max_attempts": 1}, read_timeout=70),
-        )  # fmt: skip
+        )
 
     def as_role(self, service: str, role_arn: str) -> Any:
         given = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="test")["Credentials"]
         return self.client(
             service, aws_access_key_id=given["AccessKeyId"], aws_secret_access_key=given["SecretAccessKey"],
             aws_session_token=given["SessionToken"],
-        )  # fmt: skip
+        )
 
     def role(self, statements: list[dict[str, Any]], *, service: str = "sagemaker.amazonaws.com") -> str:
         """A role that the service and the test may assume, with these grants."""
@@ -90,7 +90,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     process = subprocess.Popen(
         [sys.executable, str(HERE / "starter.py"), config.to_json()],
         env=environment, stdout=log, stderr=log, start_new_session=True,
-    )  # fmt: skip
+    )
     aws = Aws(config=config, pid=process.pid)
     try:
         wait_for(lambda: process.poll() is not None or _answers(port), bool, within_s=20)
@@ -124,7 +124,7 @@ def role(aws: Aws, bucket: str) -> str:
             allow("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "cloudwatch:DescribeAlarms"),
             allow("sagemaker:*", "lambda:InvokeFunction", "iam:PassRole", "sns:Publish"),
         ]
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +153,7 @@ def build(aws: Aws, bucket: str) -> Callable[..., dict[str, Any]]:
                 "type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL",
                 "environmentVariables": [{"name": k, "value": v} for k, v in variables.items()],
             },
-        )  # fmt: skip
+        )
         started = codebuild.start_build(projectName=name, **options.get("start", {}))["build"]["id"]
         return wait_for(
             lambda: codebuild.batch_get_builds(ids=[started])["builds"][0],

@@ -21,7 +21,7 @@ def main(text: str) -> None:
         LOG_LEVEL="WARNING", MINISTACK_REGION=config.region, S3_PERSIST="1",
         S3_DATA_DIR=str(config.data_dir / "s3"), DOCKER_HOST="unix:///nonexistent",
         AWS_ENDPOINT_URL=config.endpoint_url,
-    )  # fmt: skip
+    )
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack.app import app

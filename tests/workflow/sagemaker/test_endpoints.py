@@ -29,7 +29,7 @@ class Endpoints:
         self.sagemaker.create_model(
             ModelName=name, ExecutionRoleArn=role or self.role,
             PrimaryContainer={"Image": self.image, "Environment": {"TAG": tag, **environment}, **(container or {})},
-        )  # fmt: skip
+        )
         return name
 
     def config(self, *models: str, weights: tuple[float, ...] = (1.0, 1.0), **options: Any) -> str:
@@ -41,7 +41,7 @@ class Endpoints:
     @staticmethod
     def variant(model: str, name: str, weight: float = 1.0) -> dict[str, Any]:
         return {"VariantName": name, "ModelName": model, "InitialInstanceCount": 1,
-                "InstanceType": "ml.m5.large", "InitialVariantWeight": weight}  # fmt: skip
+                "InstanceType": "ml.m5.large", "InitialVariantWeight": weight}
 
     def create(self, config: str, *, wait: bool = True) -> str:
         name = f"endpoint-{uuid.uuid4().hex[:8]}"
@@ -77,7 +77,7 @@ def alarm(aws) -> Callable[[str], None]:
     aws.client("cloudwatch").put_metric_alarm(
         AlarmName="canary-abort", Namespace="Test", MetricName="Abort", Statistic="Sum", Period=60,
         EvaluationPeriods=1, Threshold=1, ComparisonOperator="GreaterThanOrEqualToThreshold",
-    )  # fmt: skip
+    )
 
     def set_state(value: str) -> None:
         aws.client("cloudwatch").set_alarm_state(AlarmName="canary-abort", StateValue=value, StateReason="test")
@@ -88,14 +88,14 @@ def alarm(aws) -> Callable[[str], None]:
 
 def canary(wait_s: int, *, percent: int = 50, termination_s: int = 0, **more: Any) -> dict[str, Any]:
     routing = {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": percent},
-               "WaitIntervalInSeconds": wait_s}  # fmt: skip
+               "WaitIntervalInSeconds": wait_s}
     policy = {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": termination_s, **more}
     return {"BlueGreenUpdatePolicy": policy,
-            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "canary-abort"}]}}  # fmt: skip
+            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "canary-abort"}]}}
 
 
 @pytest.mark.surface("sagemaker:CreateModel", "sagemaker:CreateEndpointConfig", "sagemaker:CreateEndpoint",
-                     "sagemaker-runtime:InvokeEndpoint", "sagemaker:DeleteEndpoint")  # fmt: skip
+                     "sagemaker-runtime:InvokeEndpoint", "sagemaker:DeleteEndpoint")
 def test_an_endpoint_serves_its_model_files(endpoints, aws, bucket) -> None:
     aws.client("s3").put_object(Bucket=bucket, Key="weights/one/model.json", Body=b'{"words": 7}')
     source = {"S3DataSource": {"S3Uri": f"s3://{bucket}/weights/one/", "S3DataType": "S3Prefix", "CompressionType": "None"}}
@@ -166,7 +166,7 @@ def test_metrics_of_invocations_reach_cloudwatch(endpoints, aws) -> None:
             Namespace="AWS/SageMaker", MetricName=metric, Period=3600, Statistics=[statistic],
             StartTime=time.time() - 600, EndTime=time.time() + 60,
             Dimensions=[{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "v0"}],
-        )["Datapoints"]  # fmt: skip
+        )["Datapoints"]
         return sum(p[statistic] for p in points)
 
     wait_for(lambda: total("Invocations"), lambda n: n == 4)

@@ -77,11 +77,11 @@ def test_stages_arguments_and_ignore_rules_work(aws, build, role, bucket) -> Non
             "COPY --from=first /lib0 /code/lib\nFROM c AS third\n"
         ),
         "lib/kept.py": "x", "lib/dropped.tmp": "y", ".dockerignore": "**/*.tmp\n",
-    }  # fmt: skip
+    }
     done = build(
         "stages", "v1", files, variables={"DOCKERFILE": "docker/Dockerfile", "TARGET": "second", "ME": "tester"},
         buildspec="phases:\n  build:\n    commands: docker build --build-arg WHO=$ME .",
-    )  # fmt: skip
+    )
     assert done["buildStatus"] == "SUCCEEDED", reasons(done)
     folder = next((aws.config.data_dir / "images" / "stages").iterdir())
     assert [p.name for p in (folder / "rootfs/code/lib").iterdir()] == ["kept.py"]

@@ -39,7 +39,7 @@ def training(image: str, role: str, bucket: str, data: str, **changes) -> dict:
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/models"},
         "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10},
         "StoppingCondition": {"MaxRuntimeInSeconds": 60},
-    }  # fmt: skip
+    }
     return {**request, **changes}
 
 
@@ -70,7 +70,7 @@ def test_a_training_job_reads_its_channel_and_leaves_a_model(aws, image, role, b
     with tarfile.open(fileobj=io.BytesIO(output)) as tar:
         assert tar.extractfile("notes.txt").read() == b"kept"
     assert [s["Status"] for s in job["SecondaryStatusTransitions"]] == [
-        "Starting", "Downloading", "Training", "Uploading", "Completed"]  # fmt: skip
+        "Starting", "Downloading", "Training", "Uploading", "Completed"]
     assert job["FinalMetricDataList"][0] | {"Timestamp": 0} == {"MetricName": "loss", "Value": pytest.approx(0.333), "Timestamp": 0}
     assert job["BillableTimeInSeconds"] >= 1
     listed = sagemaker.list_training_jobs(NameContains=job["TrainingJobName"])["TrainingJobSummaries"]
@@ -138,7 +138,7 @@ def test_a_stopped_job_resumes_from_its_checkpoint(aws, image, role, bucket, dat
     request = training(
         image, role, bucket, data, hyperparameters={"steps": "100", "pause": "0.2"}, CheckpointConfig=checkpoints,
         EnableManagedSpotTraining=True, StoppingCondition={"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60},
-    )  # fmt: skip
+    )
     sagemaker.create_training_job(**request)
     key = checkpoints["S3Uri"].removeprefix(f"s3://{bucket}/") + "/step"
     s3 = aws.client("s3")
@@ -149,7 +149,7 @@ def test_a_stopped_job_resumes_from_its_checkpoint(aws, image, role, bucket, dat
     again = training(
         image, role, bucket, data, hyperparameters={"steps": str(reached + 1)}, CheckpointConfig=checkpoints,
         OutputDataConfig={"S3OutputPath": f"s3://{bucket}/models", "CompressionType": "NONE"},
-    )  # fmt: skip
+    )
     job = run(sagemaker, again)
     model = s3.get_object(Bucket=bucket, Key=f"models/{job['TrainingJobName']}/output/model/model.json")
     assert json.loads(model["Body"].read())["started_at"] == reached
@@ -171,7 +171,7 @@ def test_logs_reach_cloudwatch(aws, image, role, bucket, data) -> None:
         ({"ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 1}}, "InstanceCount 2"),
         ({"ResourceConfig": {"InstanceType": "ml.none", "InstanceCount": 1, "VolumeSizeInGB": 1}}, "enum value set"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_or_unsupported_parameter_is_refused(aws, image, role, bucket, data, change, words) -> None:
     with pytest.raises(ClientError, match=words) as refused:
         aws.client("sagemaker").create_training_job(**training(image, role, bucket, data, **change))
@@ -206,7 +206,7 @@ def processing(image: str, role: str, bucket: str, data: str, *arguments: str, *
         "ProcessingResources": {"ClusterConfig": {
             "InstanceCount": 1, "InstanceType": "ml.m5.xlarge", "VolumeSizeInGB": 10}},
         **changes,
-    }  # fmt: skip
+    }
 
 
 def run_processing(sagemaker, request: dict) -> dict:
@@ -258,7 +258,7 @@ def test_a_transform_job_answers_every_line(aws, image, role, bucket) -> None:
                         "SplitType": "Line", "ContentType": "text/plain"},
         TransformOutput={"S3OutputPath": f"s3://{bucket}/batch/out", "AssembleWith": "Line"},
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
-    )  # fmt: skip
+    )
     job = wait_for(lambda: sagemaker.describe_transform_job(TransformJobName=name), lambda j: j["TransformJobStatus"] in ENDED)
     assert job["TransformJobStatus"] == "Completed", job.get("FailureReason")
     lines = s3.get_object(Bucket=bucket, Key="batch/out/x.txt.out")["Body"].read().splitlines()

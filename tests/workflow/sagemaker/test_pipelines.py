@@ -31,7 +31,7 @@ def prepare(name: str, image: str, role: str, source: Any, target: Any, *, score
                 "InstanceCount": 1, "InstanceType": "ml.m5.xlarge", "VolumeSizeInGB": 10}},
         },
         **more,
-    }  # fmt: skip
+    }
 
 
 def train(name: str, image: str, role: str, bucket: str, source: Any, **hyperparameters: Any) -> dict:
@@ -47,7 +47,7 @@ def train(name: str, image: str, role: str, bucket: str, source: Any, **hyperpar
             "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10},
             "StoppingCondition": {"MaxRuntimeInSeconds": 60},
         },
-    }  # fmt: skip
+    }
 
 
 def out(step: str) -> dict[str, str]:
@@ -64,14 +64,14 @@ class Pipelines:
         self.sagemaker.create_pipeline(
             PipelineName=name, PipelineDefinition=json.dumps(definition), RoleArn=options.pop("role", self.role),
             ClientRequestToken=uuid.uuid4().hex, **options,
-        )  # fmt: skip
+        )
         return name
 
     def start(self, name: str, token: str = "", **parameters: str) -> str:
         given = [{"Name": k, "Value": v} for k, v in parameters.items()]
         return str(self.sagemaker.start_pipeline_execution(
             PipelineName=name, PipelineParameters=given, ClientRequestToken=token or uuid.uuid4().hex
-        )["PipelineExecutionArn"])  # fmt: skip
+        )["PipelineExecutionArn"])
 
     def ended(self, arn: str) -> tuple[dict, dict[str, dict]]:
         describe = lambda: self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)  # noqa: E731
@@ -113,7 +113,7 @@ def whole(image: str, role: str, bucket: str, raw: str, group: str) -> list[dict
                 "SupportedContentTypes": ["text/plain"], "SupportedResponseMIMETypes": ["application/json"],
             },
         },
-    }  # fmt: skip
+    }
     score = {"Std:JsonGet": {"PropertyFile": {"Get": "Steps.Judge.PropertyFiles.Report"}, "Path": "metrics.score"}}
     return [
         prepare("Prepare", image, role, raw, target),
@@ -125,7 +125,7 @@ def whole(image: str, role: str, bucket: str, raw: str, group: str) -> list[dict
             "IfSteps": [register],
             "ElseSteps": [{"Name": "Reject", "Type": "Fail", "Arguments": {
                 "ErrorMessage": {"Std:Join": {"On": " ", "Values": ["score", score, "is too low"]}}}}]}},
-    ]  # fmt: skip
+    ]
 
 
 PARAMETERS = [
@@ -135,7 +135,7 @@ PARAMETERS = [
 
 
 @pytest.mark.surface("sagemaker:CreatePipeline", "sagemaker:StartPipelineExecution",
-                     "sagemaker:DescribePipelineExecution", "sagemaker:ListPipelineExecutionSteps")  # fmt: skip
+                     "sagemaker:DescribePipelineExecution", "sagemaker:ListPipelineExecutionSteps")
 def test_a_pipeline_prepares_trains_judges_and_registers(aws, pipelines, image, role, bucket, raw, group) -> None:
     name = pipelines.create(whole(image, role, bucket, raw, group), PARAMETERS)
     execution, steps = pipelines.ended(pipelines.start(name, Steps="4"))
@@ -223,7 +223,7 @@ def test_a_lambda_step_hands_its_outputs_on(aws, pipelines, role) -> None:
     function = aws.client("lambda").create_function(
         FunctionName="double", Runtime="python3.11", Role=lambda_role, Handler="app.handler",
         Code={"ZipFile": code.getvalue()},
-    )["FunctionArn"]  # fmt: skip
+    )["FunctionArn"]
     steps = [
         {"Name": "Double", "Type": "Lambda", "FunctionArn": function, "Arguments": {"n": {"Get": "Parameters.N"}},
          "OutputParameters": [{"OutputName": "double", "OutputType": "Integer"}]},
@@ -232,7 +232,7 @@ def test_a_lambda_step_hands_its_outputs_on(aws, pipelines, role) -> None:
                 {"Type": "Equals", "LeftValue": {"Get": "Steps.Double.OutputParameters['double']"}, "RightValue": 42},
                 {"Type": "Not", "Expression": {"Type": "In", "QueryValue": {"Get": "Parameters.N"}, "Values": [1, 21]}},
             ]}], "IfSteps": [], "ElseSteps": []}},
-    ]  # fmt: skip
+    ]
     name = pipelines.create(steps, [{"Name": "N", "Type": "Integer"}])
     execution, shown = pipelines.ended(pipelines.start(name, N="21"))
     assert execution["PipelineExecutionStatus"] == "Succeeded", shown
@@ -249,7 +249,7 @@ def test_a_lambda_step_hands_its_outputs_on(aws, pipelines, role) -> None:
         ([{"Name": n, "Type": "Fail", "DependsOn": [m], "Arguments": {}} for n, m in ("AB", "BA")], "in a circle"),
         ([{"Name": "A", "Type": "Fail", "Arguments": {}, "CacheConfig": {"Enabled": True}}], "CacheConfig is not supported"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_definition_is_refused_when_it_is_created(pipelines, steps, words: str) -> None:
     with pytest.raises(ClientError, match=words):
         pipelines.create(steps)
@@ -284,7 +284,7 @@ def test_execution_states_reach_eventbridge(aws, pipelines, image, role, bucket,
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     kind = "SageMaker Model Building Pipeline Execution Status Change"
     pattern = {"source": ["aws.sagemaker"], "detail-type": [kind],
-               "detail": {"currentPipelineExecutionStatus": ["Succeeded"]}}  # fmt: skip
+               "detail": {"currentPipelineExecutionStatus": ["Succeeded"]}}
     events.put_rule(Name="pipelines", EventPattern=json.dumps(pattern))
     events.put_targets(Rule="pipelines", Targets=[{"Id": "q", "Arn": arn}])
     execution = pipelines.start(pipelines.create([train("Train", image, role, bucket, raw)]))

@@ -13,7 +13,7 @@ from tests.workflow.sagemaker.conftest import image_uri, wait_for
 SPEC = {
     "Containers": [{"Image": image_uri("toy", "v1"), "ModelDataUrl": "s3://sagemaker-tests/weights/one/model.json"}],
     "SupportedContentTypes": ["text/plain"], "SupportedResponseMIMETypes": ["application/json"],
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_versions_count_up_and_a_token_gives_the_same_version(aws, group) -> Non
         return str(sagemaker.create_model_package(
             ModelPackageGroupName=group, InferenceSpecification=SPEC, ClientToken=token, ModelMetrics=metrics,
             CustomerMetadataProperties={"manifest": "abc"},
-        )["ModelPackageArn"])  # fmt: skip
+        )["ModelPackageArn"])
 
     first, again, second = register("token-1"), register("token-1"), register("token-2")
     assert first == again
@@ -50,14 +50,14 @@ def test_an_approval_is_kept_and_told(aws, group) -> None:
     url = sqs.create_queue(QueueName="packages")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     pattern = {"detail-type": ["SageMaker Model Package State Change"],
-               "detail": {"ModelPackageGroupName": [group], "ModelApprovalStatus": ["Approved"]}}  # fmt: skip
+               "detail": {"ModelPackageGroupName": [group], "ModelApprovalStatus": ["Approved"]}}
     events.put_rule(Name="approved", EventPattern=json.dumps(pattern))
     events.put_targets(Rule="approved", Targets=[{"Id": "q", "Arn": arn}])
     package = sagemaker.create_model_package(ModelPackageGroupName=group, InferenceSpecification=SPEC)["ModelPackageArn"]
     sagemaker.update_model_package(
         ModelPackageArn=package, ModelApprovalStatus="Approved", ApprovalDescription="all gates passed",
         CustomerMetadataProperties={"by": "test"},
-    )  # fmt: skip
+    )
     described = sagemaker.describe_model_package(ModelPackageName=package)
     assert (described["ModelApprovalStatus"], described["ApprovalDescription"]) == ("Approved", "all gates passed")
     approved = sagemaker.list_model_packages(ModelPackageGroupName=group, ModelApprovalStatus="Approved")
