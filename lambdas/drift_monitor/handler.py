@@ -52,7 +52,7 @@ def _window_end(raw: object, delay_s: int) -> datetime:
         raise InvalidInput(
             f"window_end must be an ISO 8601 time such as 2026-11-20T03:00:00Z, got {raw!r}"
         ) from None
-    return end if end.tzinfo else end.replace(tzinfo=UTC)
+    return end.astimezone(UTC) if end.tzinfo else end.replace(tzinfo=UTC)
 
 
 def _captures(

@@ -126,6 +126,11 @@ def described(version: int, manifest_sha256: str | None) -> dict[str, Any]:
     return answer | ({"CustomerMetadataProperties": {"manifest_sha256": manifest_sha256}} if manifest_sha256 else {})
 
 
+def test_the_evaluation_may_be_named_by_its_file(candidate: Account, context: Any, stub: Stub) -> None:
+    expect_new_package(stub)
+    assert publish(context, evaluation_uri=EVALUATION_URI + "evaluation.json")["version"] == "5"
+
+
 def test_a_try_that_stopped_before_the_signature_is_finished(candidate: Account, context: Any, stub: Stub) -> None:
     expect_new_package(stub)
     first = publish(context)

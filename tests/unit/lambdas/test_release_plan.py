@@ -181,6 +181,18 @@ def test_another_storys_signed_model_is_refused(promoted: Account, context: Any)
         plan(context)
 
 
+def test_a_signature_that_kms_calls_invalid_is_a_forgery(promoted: Account, context: Any, stub: Stub) -> None:
+    stub("kms").add_client_error("verify", "KMSInvalidSignatureException")
+    with pytest.raises(SignatureInvalid, match="signature is not ours"):
+        plan(context)
+
+
+def test_a_bucket_that_refuses_is_an_error_not_a_missing_signature(promoted: Account, context: Any, stub: Stub) -> None:
+    stub("s3").add_client_error("get_object", "AccessDenied")
+    with pytest.raises(Exception, match="AccessDenied"):
+        plan(context)
+
+
 def test_kms_that_can_not_answer_is_an_error_not_a_forgery(promoted: Account, context: Any, stub: Stub) -> None:
     stub("kms").add_client_error("verify", "ThrottlingException")
     with pytest.raises(Exception, match="ThrottlingException"):

@@ -1,0 +1,223 @@
+"""Captures of a window against the champion's reference; feedback against its evaluation."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from contracts import records
+from contracts.drift import Reference, psi
+from contracts.stories import story
+from lambdas.drift_monitor.captures import Window, parse
+from lambdas.drift_monitor.handler import handler
+from lambdas.drift_monitor.logic import Histograms, judge_concept, macro_f1
+from lambdas.shared.errors import InvalidInput
+from tests.unit.lambdas.account import ARTIFACTS, CAPTURE, STORY, Account
+
+END = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
+MONITORS = {m.name: m for m in story(STORY).monitors}
+CHARS = Reference(feature="chars", counts=(300, 300), edges=(20.0,))
+INTENT = Reference(feature="intent", counts=(500, 100, 0), categories=("order_status", "smalltalk"))
+REFERENCE = {"features": {lang: [CHARS.to_dict(), INTENT.to_dict()] for lang in ("en", "ja")}}
+Stub = Callable[[str], Stubber]
+
+
+def record(number: int, *, language: str = "en", chars: int | None = None, at: datetime | None = None,
+           intent: str = "order_status", version: str = "2") -> dict[str, Any]:
+    return {
+        "request_id": f"r{number}", "at": (at or END - timedelta(minutes=30)).isoformat(), "language": language,
+        "model_version": version, "intent": intent, "confidence": 0.9,
+        "features": {"chars": chars if chars is not None else (10 if number % 2 else 30)},
+    }
+
+
+def put_captures(account: Account, captures: Iterable[dict[str, Any]], *, hour: str = "2026/11/20/02",
+                 name: str = "part") -> None:
+    body = gzip.compress(b"".join(json.dumps(c).encode() + b"\n" for c in captures))
+    account.put_object(CAPTURE, f"capture/{STORY}/{hour}/{name}.gz", body)
+
+
+@pytest.fixture
+def champion(account: Account) -> Account:
+    account.put_control(records.POINTER, version="2", model_uri=f"s3://{ARTIFACTS}/models/{STORY}/abc/")
+    account.put_object(ARTIFACTS, f"models/{STORY}/abc/drift_reference.json", json.dumps(REFERENCE).encode())
+    evaluation = {"metrics": {"macro_f1": 0.9}, "slices": {"language=en": {"macro_f1": 0.8}}}
+    account.put_object(ARTIFACTS, f"models/{STORY}/abc/evaluation.json", json.dumps(evaluation).encode())
+    return account
+
+
+def run(context: Any, monitors: list[str] | None = None) -> dict[tuple[str, str], dict[str, Any]]:
+    event: dict[str, Any] = {"story": STORY, "window_end": END.isoformat()}
+    if monitors:
+        event["monitors"] = monitors
+    return {(w["monitor"], w["language"]): w for w in handler(event, context)["windows"]}
+
+
+def metric_values(account: Account, name: str) -> dict[tuple[str, ...], float]:
+    """(dimension values) -> the value last put."""
+    import boto3
+
+    cloudwatch = boto3.client("cloudwatch")
+    found = {}
+    for metric in cloudwatch.list_metrics(Namespace="MangaAssist/ML", MetricName=name)["Metrics"]:
+        points = cloudwatch.get_metric_statistics(
+            Namespace="MangaAssist/ML", MetricName=name, Dimensions=metric["Dimensions"], Period=3600,
+            StartTime=datetime.now(UTC) - timedelta(hours=2), EndTime=datetime.now(UTC) + timedelta(hours=2),
+            Statistics=["Maximum"])["Datapoints"]
+        found[tuple(d["Value"] for d in metric["Dimensions"])] = points[0]["Maximum"]
+    return found
+
+
+def test_unchanged_traffic_shows_next_to_no_drift(champion: Account, context: Any) -> None:
+    put_captures(champion, [record(i, intent="smalltalk" if i % 6 == 0 else "order_status") for i in range(300)])
+    windows = run(context, ["input", "prediction"])
+    assert windows["input", "en"]["requests"] == 300
+    assert windows["input", "en"]["psi"] < 0.01
+    assert windows["prediction", "en"]["feature"] == "intent"
+    assert windows["prediction", "en"]["psi"] < 0.01
+    assert metric_values(champion, "InputPsi").keys() == {(STORY, "en", "input"), (STORY, "en", "prediction")}
+
+
+def test_shifted_traffic_in_one_language_shows_in_that_language_only(champion: Account, context: Any) -> None:
+    put_captures(champion, [record(i) for i in range(200)])
+    put_captures(champion, [record(i, language="ja", chars=400) for i in range(200)], name="ja")
+    windows = run(context, ["input"])
+    assert windows["input", "ja"]["psi"] > 0.2 > windows["input", "en"]["psi"]
+    assert windows["input", "ja"]["feature"] == "chars"
+    assert metric_values(champion, "InputPsi")[STORY, "ja", "input"] == pytest.approx(windows["input", "ja"]["psi"])
+
+
+def test_a_thin_window_publishes_its_size_and_says_no_evidence(champion: Account, context: Any) -> None:
+    put_captures(champion, [record(i, chars=400) for i in range(199)])
+    windows = run(context, ["input"])
+    assert windows["input", "en"] == {
+        "monitor": "input", "language": "en", "requests": 199, "psi": None, "feature": "", "note": "no evidence"}
+    assert windows["input", "ja"]["requests"] == 0
+    assert metric_values(champion, "InputPsi") == {}
+    assert metric_values(champion, "WindowRequests") == {(STORY, "en", "input"): 199, (STORY, "ja", "input"): 0}
+
+
+def test_a_language_the_champion_was_never_evaluated_on_has_no_reference(champion: Account, context: Any) -> None:
+    put_captures(champion, [record(i, language="mixed") for i in range(200)])
+    assert run(context, ["input"])["input", "mixed"]["note"] == "no reference"
+
+
+def test_only_the_window_and_only_the_champion_count(champion: Account, context: Any) -> None:
+    put_captures(champion, [record(1, at=END - timedelta(hours=1)), record(2, at=END + timedelta(seconds=1)),
+                            record(3, version="1"), record(4, at=END), {"at": "yesterday", "model_version": "2"}])
+    # a record of 02:30 that reached Firehose after 03:00 lies under the next hour
+    put_captures(champion, [record(5)], hour="2026/11/20/03")
+    assert run(context, ["input"])["input", "en"]["requests"] == 2
+
+
+def test_a_broken_line_does_not_blind_the_monitor() -> None:
+    assert list(parse(b'{"a": 1}\nnot json\n[1]\n\xff\n{"b": 2}')) == [{"a": 1}, {"b": 2}]
+
+
+def test_a_record_without_a_usable_feature_is_a_request_but_no_evidence() -> None:
+    histograms = Histograms({"en": (CHARS,)})
+    for chars in (None, "many", True):
+        histograms.add({"language": "en", "features": {"chars": chars}})
+    assert histograms.requests["en"] == 3
+    monitor = MONITORS["input"]
+    for _ in range(200):
+        histograms.add({"language": "en"})
+    assert histograms.judge(monitor)[0].note == "no reference"  # 203 requests, not one with its feature
+
+
+def test_a_reference_for_all_languages_together_is_used_when_there_is_one() -> None:
+    histograms = Histograms({"all": (CHARS,), "en": (CHARS,)})
+    for i in range(200):
+        histograms.add(record(i))
+    found = {r.language: r.value for r in histograms.judge(MONITORS["input"])}
+    assert found["all"] == found["en"] == pytest.approx(psi((300, 300), (100, 100)))
+
+
+def test_a_story_that_was_never_promoted_has_nothing_to_compare_with(account: Account, context: Any) -> None:
+    assert handler({"story": STORY}, context) == {"windows": []}
+
+
+def test_a_scheduled_window_ends_before_firehose_buffers_are_written(
+    champion: Account, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Window] = []
+
+    def no_captures(s3: Any, bucket: str, slug: str, window: Window) -> Iterator[dict[str, Any]]:
+        asked.append(window)
+        return iter(())
+
+    monkeypatch.setattr("lambdas.drift_monitor.handler.read_captures", no_captures)
+    handler({"story": STORY, "monitors": ["input"]}, context)
+    assert timedelta(seconds=299) < datetime.now(UTC) - asked[0].end < timedelta(seconds=310)
+
+
+@pytest.mark.parametrize("end", ["2026-11-20T03:00:00", "2026-11-20T03:00:00Z", "2026-11-20T12:00:00+09:00"])
+def test_a_window_may_end_at_any_iso_time(champion: Account, context: Any, end: str) -> None:
+    put_captures(champion, [record(4, at=END)])
+    windows = handler({"story": STORY, "window_end": end, "monitors": ["input"]}, context)["windows"]
+    assert [w["requests"] for w in windows if w["language"] == "en"] == [1]
+
+
+def test_a_window_end_that_is_no_time_is_refused(champion: Account, context: Any) -> None:
+    with pytest.raises(InvalidInput, match="ISO 8601 time such as 2026-11-20T03:00:00Z, got 'now'"):
+        handler({"story": STORY, "window_end": "now"}, context)
+
+
+def test_a_record_time_without_zone_is_utc() -> None:
+    assert Window(end=END, seconds=60).holds("2026-11-20T02:59:30")
+    assert not Window(end=END, seconds=60).holds("2026-11-20T02:59:00+00:00")  # the start is excluded
+
+
+# --- concept ------------------------------------------------------------------------------
+
+
+def put_feedback(account: Account, labels: dict[str, str]) -> None:
+    lines = [json.dumps({"request_id": r, "label": label}) for r, label in labels.items()]
+    account.put_object(CAPTURE, f"feedback/{STORY}/day.jsonl", "\n".join([*lines, '{"request_id": 7}']).encode())
+
+
+def test_the_drop_of_macro_f1_is_measured_on_requests_with_feedback(
+    champion: Account, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_captures(champion, [record(i, intent="smalltalk" if i % 2 else "order_status") for i in range(200)])
+    # every second order_status was really smalltalk: 50 of 200 wrong
+    truth = {f"r{i}": "smalltalk" if i % 2 or i % 4 == 0 else "order_status" for i in range(200)}
+    put_feedback(champion, truth)
+    # moto dates objects by today's clock; the window lies in November
+    monkeypatch.setattr(Window, "start", property(lambda self: datetime(2020, 1, 1, tzinfo=UTC)))
+    monkeypatch.setattr(Window, "hours", lambda self: ["2026/11/20/02/"])
+    windows = run(context, ["concept"])
+    measured = macro_f1([("smalltalk", "smalltalk")] * 100 + [("smalltalk", "order_status")] * 50
+                        + [("order_status", "order_status")] * 50)
+    assert windows["concept", "all"]["psi"] == pytest.approx(0.9 - measured)
+    assert windows["concept", "en"]["psi"] == pytest.approx(0.8 - measured)
+    assert metric_values(champion, "ConceptF1Drop")[STORY, "all"] == pytest.approx(0.9 - measured)
+
+
+def test_little_feedback_is_no_evidence_and_no_captures_are_read(
+    champion: Account, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_feedback(champion, {"r1": "smalltalk"})
+    monkeypatch.setattr("lambdas.drift_monitor.handler.read_captures", None)  # calling it would be a TypeError
+    windows = run(context, ["concept"])
+    assert windows["concept", "all"]["note"] == "no evidence"
+
+
+def test_feedback_without_an_evaluation_of_its_language_has_no_reference() -> None:
+    captures = [record(i, language="ja") for i in range(200)]
+    feedback = {f"r{i}": "order_status" for i in range(200)}
+    evaluation = {"metrics": {"macro_f1": 0.9}}
+    found = {r.language: r for r in judge_concept(MONITORS["concept"], captures, feedback, evaluation)}
+    assert found["ja"].note == "no reference"
+    assert found["all"].value == pytest.approx(0.9 - 1.0)
+
+
+def test_macro_f1_of_hand_worked_pairs() -> None:
+    # a: 2 hits, 1 missed, 0 wrongly answered -> F1 4/5; b: 1 hit, 0 missed, 1 wrongly answered -> 2/3
+    assert macro_f1([("a", "a"), ("a", "a"), ("a", "b"), ("b", "b")]) == pytest.approx((4 / 5 + 2 / 3) / 2)
