@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -128,7 +129,8 @@ def _header(image: bytes) -> tuple[_Cursor, E5Config]:
     (eps,) = cursor.read("f")
     (block,) = cursor.integers("i")
     if version != 1 or block != BLOCK:
-        raise FormatError(f"model file version {version} with blocks of {block}; this reader knows version 1 with {BLOCK}")
+        raise FormatError(f"model file version {version} with blocks of {block}; "
+                          f"this reader knows version 1 with blocks of {BLOCK}")
     return cursor, E5Config(hidden=hidden, layers=layers, heads=heads, feed_forward=ff, vocabulary=vocabulary,
                             positions=positions, token_types=types, layer_norm_eps=float(eps))
 
@@ -139,5 +141,5 @@ def _vocabulary(cursor: _Cursor) -> Vocabulary:
     starts = np.frombuffer(cursor.take(4 * (count + 1)), "<u4")
     scores = np.frombuffer(cursor.take(4 * count), "<f4")
     blob = cursor.take(blob_size)
-    pieces = tuple(blob[a:b].decode("utf-8") for a, b in zip(starts[:-1], starts[1:], strict=True))
+    pieces = tuple(blob[a:b].decode("utf-8") for a, b in pairwise(starts))
     return Vocabulary(pieces=pieces, scores=scores, bos=bos, eos=eos, pad=pad, unk=unk)

@@ -62,7 +62,8 @@ def templates() -> list[Template]:
             if line.startswith("["):
                 intent = line.strip("[]")
                 if intent not in MANGA14_V1.labels:
-                    raise ValueError(f"{language}.txt: unknown intent {intent!r}; allowed: {', '.join(MANGA14_V1.labels)}")
+                    raise ValueError(f"{language}.txt: unknown intent {intent!r}; "
+                                     f"allowed: {', '.join(MANGA14_V1.labels)}")
             elif line.strip() and not line.startswith("#"):
                 found.append(Template(language=language, intent=intent, text=line.strip()))
     return found
@@ -84,19 +85,22 @@ def generate(*, rows: int = ROWS, seed: int = SEED) -> Iterator[dict[str, object
         for golden in (True, False):
             pool = [t for t in groups if (t.language, t.intent, t.golden) == (language, intent, golden)]
             if not pool:
-                raise ValueError(f"{language}.txt: no {'golden' if golden else 'training'} template for {intent}; add templates")
-            count = round(per_cell * MANGA14_V1.golden_share)
-            rng = random.Random(f"{seed}/{language}/{intent}/{golden}")  # a string seeds by hash of its bytes: stable
-            yield from _cell(pool, count if golden else per_cell - count, offset=number, rng=rng, writer=writer, seen=seen)
+                side = "golden" if golden else "training"
+                raise ValueError(f"{language}.txt: no {side} template for {intent}; add templates")
+            share = round(per_cell * MANGA14_V1.golden_share)
+            count = share if golden else per_cell - share
+            rng = random.Random(f"{seed}/{language}/{intent}/{golden}")  # a string seeds by its bytes, everywhere alike
+            yield from _cell(pool, count, offset=number * count, rng=rng, writer=writer, seen=seen)
 
 
 def _cell(pool: list[Template], count: int, *, offset: int, rng: random.Random, writer: _Writer,
           seen: set[str]) -> Iterator[dict[str, object]]:
-    slices = list(itertools.product(COHORTS, DAYPARTS))
+    slices = itertools.islice(itertools.cycle(itertools.product(COHORTS, DAYPARTS)), offset, offset + count)
+    balanced = list(slices)
+    rng.shuffle(balanced)  # or a template would meet always the same slices, and a slice few templates
     rng.shuffle(pool)
-    for i in range(count):
+    for i, (cohort, daypart) in enumerate(balanced):
         template = pool[i % len(pool)]
-        cohort, daypart = slices[(i + offset * count) % len(slices)]
         for _ in range(TRIES):
             text = writer.write(template, cohort, rng)
             if text not in seen and detect_language(text) == template.language:

@@ -31,10 +31,11 @@ _PREFIX = "Utterance: "
 
 def label_file(cache: Path | None = None) -> Path:
     """The label file in the cache; the first call fetches the archive and keeps one task of it."""
-    return derive(BIGBENCH, cache_dir(cache) / DIRECTORY, _convert, cache=cache) / "labels.jsonl"
+    return derive(BIGBENCH, cache_dir(cache) / DIRECTORY, convert, cache=cache) / "labels.jsonl"
 
 
-def _convert(archive: Path, out: Path) -> None:
+def convert(archive: Path, out: Path) -> None:
+    """Take the task out of the archive and write its label file into the folder `out`."""
     task = out / "task.json"
     with tarfile.open(archive, "r|gz") as tar:  # a stream: the archive is read up to the task, not to its end
         for member in tar:

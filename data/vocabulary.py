@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -59,12 +59,13 @@ def _is_latin(character: str) -> bool:
     return ord(character) < 0x250
 
 
-@lru_cache(maxsize=None)
+@cache
 def _is_ours(character: str) -> bool:
     code = ord(character)
     if code < 0x80 or character in _FOREIGN_LATIN:
         return True
-    if 0x3000 <= code <= 0x30FF or 0x31F0 <= code <= 0x31FF or 0xFF00 <= code <= 0xFFEF:  # kana, their marks, wide forms
+    # Kana, their marks, wide and half-width forms.
+    if 0x3000 <= code <= 0x30FF or 0x31F0 <= code <= 0x31FF or 0xFF00 <= code <= 0xFFEF:
         return True
     if 0x3400 <= code <= 0x9FFF or 0xF900 <= code <= 0xFAFF or code >= 0x20000:
         return _in_japanese_standard(character)

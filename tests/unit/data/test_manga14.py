@@ -102,7 +102,7 @@ def test_every_row_is_marked_as_made() -> None:
 
 
 def test_too_few_rows_are_refused_with_the_least_number() -> None:
-    with pytest.raises(ValueError, match="at least 252.*got 100"):
+    with pytest.raises(ValueError, match=r"at least 252.*got 100"):
         next(manga14.generate(rows=100))
 
 

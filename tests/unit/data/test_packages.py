@@ -54,7 +54,8 @@ def wheel(index: Path) -> Package:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("tinypkg/words.txt", "konnichiwa")
         archive.writestr("tinypkg-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinypkg\nVersion: 1.0\n")
-        archive.writestr("tinypkg-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("tinypkg-1.0.dist-info/WHEEL",
+                         "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr("tinypkg-1.0.dist-info/RECORD", "")
     return _package(path, pip_args=("--only-binary", ":all:"))
 
@@ -79,7 +80,8 @@ def test_a_wheel_is_fetched_once_and_reused(wheel: Package, index: Path, tmp_pat
 def test_a_source_archive_is_had_without_waiting_for_its_build_script(index: Path, tmp_path: Path) -> None:
     path = index / "tinypkg-1.0.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
-        for name, content in (("setup.py", SETUP), ("PKG-INFO", b"Metadata-Version: 2.1\nName: tinypkg\nVersion: 1.0\n")):
+        info = b"Metadata-Version: 2.1\nName: tinypkg\nVersion: 1.0\n"
+        for name, content in (("setup.py", SETUP), ("PKG-INFO", info)):
             member = tarfile.TarInfo(f"tinypkg-1.0/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
