@@ -32,13 +32,15 @@ def hyperparameter_parameter(name: str) -> str:
 def parameters(
     story: StoryContract, run: Mapping[str, str], overrides: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """All parameters as StartPipelineExecution takes them; ValueError names unknown overrides."""
+    """All parameters as StartPipelineExecution takes them; ValueError names unknown overrides.
+
+    An override is a hyperparameter, or PretrainedUri for a warm start.
+    """
     values = {hyperparameter_parameter(k): v for k, v in story.hyperparameters.items()}
-    unknown = sorted(overrides.keys() - values.keys())
+    allowed = {*values, PRETRAINED_URI}
+    unknown = sorted(overrides.keys() - allowed)
     if unknown:
-        raise ValueError(
-            f"unknown hyperparameters {', '.join(unknown)}: allowed are {', '.join(sorted(values))}"
-        )
+        raise ValueError(f"unknown hyperparameters {', '.join(unknown)}: allowed are {', '.join(sorted(allowed))}")
     missing = [name for name in RUN_PARAMETERS if name not in run]
     if missing:
         raise ValueError(f"pipeline parameters {', '.join(missing)} are missing")
