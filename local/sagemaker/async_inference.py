@@ -109,7 +109,10 @@ def invoke_endpoint_async(name: str, headers: Mapping[str, str]) -> tuple[int, d
     config = endpoint.record["AsyncInferenceConfig"]["OutputConfig"]
     file = f"{inference_id}.out"
     failure = config.get("S3FailurePath", "")
-    passed = {"content-type": "Content-Type", "accept": "Accept", "custom-attributes": "X-Amzn-SageMaker-Custom-Attributes"}
+    passed = {
+        "content-type": "Content-Type", "accept": "Accept",
+        "custom-attributes": "X-Amzn-SageMaker-Custom-Attributes",
+    }
     request = AsyncRequest(
         inference_id=inference_id, location=location, output=f"{config['S3OutputPath'].rstrip('/')}/{file}",
         failure=f"{failure.rstrip('/')}/{inference_id}-error.out" if failure else "",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
+import shutil
 import urllib.parse
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -21,7 +21,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 _CHUNK = 1 << 20
-_RANGE = 32 << 20  # one ranged read: bounds what the server holds for one request
 _TIMEOUT_S = 300.0
 _TARGETS = {  # service -> (signing name, X-Amz-Target prefix, JSON version)
     "ecr": ("ecr", "AmazonEC2ContainerRegistry_V20150921", "1.1"),
@@ -42,6 +41,13 @@ class AwsError(Exception):
     @property
     def denied(self) -> bool:
         return self.status == 403 or "AccessDenied" in self.code
+
+
+class _StreamedAuth(S3SigV4Auth):
+    """The body is not read to be signed."""
+
+    def payload(self, request: AWSRequest) -> str:
+        return "UNSIGNED-PAYLOAD"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,25 +119,18 @@ class Client:
     def download(self, bucket: str, key: str, to: Path) -> dict[str, str]:
         """Stream an object to a file; returns the answer's headers."""
         to.parent.mkdir(parents=True, exist_ok=True)
-        part, done, total = to.with_name(to.name + ".part"), 0, None
-        headers: dict[str, str] = {}
-        with part.open("wb") as sink:
-            while total is None or done < total:
-                span = {"Range": f"bytes={done}-{done + _RANGE - 1}"}
-                connection, response = self._open("GET", _object_path(bucket, key), "s3", span, b"")
-                try:
-                    if response.status == 416:  # an empty object has no range
-                        total = 0
-                        break
-                    headers = {k.lower(): v for k, v in response.getheaders()}
-                    if response.status >= 300:
-                        body = response.read()
-                        raise _error(Answer(status=response.status, headers=headers, body=body), "GetObject")
-                    total = int(headers.get("content-range", "/0").rsplit("/", 1)[1]) or None
-                    done += _copy(response, sink)
-                    total = done if total is None else total
-                finally:
-                    connection.close()
+        part = to.with_name(to.name + ".part")
+        connection, response = self._open("GET", _object_path(bucket, key), "s3", {}, b"")
+        try:
+            headers = {k.lower(): v for k, v in response.getheaders()}
+            if response.status >= 300:
+                raise _error(Answer(status=response.status, headers=headers, body=response.read()), "GetObject")
+            with part.open("wb") as sink:
+                shutil.copyfileobj(response, sink, _CHUNK)
+        finally:
+            connection.close()
+        if part.stat().st_size != int(headers.get("content-length", part.stat().st_size)):
+            raise AwsError("IncompleteRead", f"s3://{bucket}/{key} ended too early", 500, "GetObject")
         part.replace(to)
         return headers
 
@@ -164,14 +163,12 @@ class Client:
     def _open(
         self, method: str, path: str, service: str, headers: dict[str, str], body: bytes | BinaryIO
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        streamed = not isinstance(body, bytes)
         signed = AWSRequest(method=method, url=self.endpoint_url + path, headers=dict(headers))
-        if streamed:
-            signed.headers["X-Amz-Content-SHA256"] = "UNSIGNED-PAYLOAD"
-            signed.context["payload_signing_enabled"] = False
-        else:
+        if isinstance(body, bytes):
             signed.data = body
-        signer = S3SigV4Auth if service == "s3" else SigV4Auth
+            signer = S3SigV4Auth if service == "s3" else SigV4Auth
+        else:
+            signer = _StreamedAuth
         signer(self.credentials, service, self.region).add_auth(signed)
         url = urllib.parse.urlsplit(self.endpoint_url)
         connection = http.client.HTTPConnection(url.hostname or "localhost", url.port, timeout=_TIMEOUT_S)
@@ -185,14 +182,6 @@ class Client:
 
 def _object_path(bucket: str, key: str) -> str:
     return f"/{bucket}/{urllib.parse.quote(key, safe='/~')}"
-
-
-def _copy(source: http.client.HTTPResponse, sink: BinaryIO) -> int:
-    copied = 0
-    while chunk := source.read(_CHUNK):
-        sink.write(chunk)
-        copied += len(chunk)
-    return copied
 
 
 def _error(answer: Answer, operation: str) -> AwsError:
@@ -216,7 +205,3 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://") or not bucket:
         raise ValueError(f"an S3 URI must look like s3://bucket/key, got {uri!r}")
     return bucket, key
-
-
-def wait(seconds: float) -> None:
-    time.sleep(max(0.0, seconds))

@@ -68,7 +68,9 @@ _FEATURE_GROUP_FIXED = (
     "FeatureGroupName", "RecordIdentifierFeatureName", "EventTimeFeatureName", "OfflineStoreConfig", "RoleArn",
     "Description", "Tags",
 )
-_MODEL = ("ModelName", "ExecutionRoleArn", "PrimaryContainer", "Containers", "VpcConfig", "EnableNetworkIsolation", "Tags")
+_MODEL = (
+    "ModelName", "ExecutionRoleArn", "PrimaryContainer", "Containers", "VpcConfig", "EnableNetworkIsolation", "Tags",
+)
 _CONFIG = (
     "EndpointConfigName", "ProductionVariants", "ShadowProductionVariants", "AsyncInferenceConfig", "KmsKeyId",
     "DataCaptureConfig", "VpcConfig", "EnableNetworkIsolation", "ExecutionRoleArn", "ExplainerConfig", "Tags",
@@ -146,7 +148,8 @@ def _update_feature_group(name: str, old: Props, new: Props) -> None:
         request["FeatureAdditions"] = additions
     before, after = old.get("OnlineStoreConfig", {}), new.get("OnlineStoreConfig", {})
     if before != after:
-        if {k: v for k, v in before.items() if k != "TtlDuration"} != {k: v for k, v in after.items() if k != "TtlDuration"}:
+        fixed = [k for k in {*before, *after} - {"TtlDuration"} if before.get(k) != after.get(k)]
+        if fixed:
             raise ValueError(f"Only TtlDuration of the OnlineStoreConfig of {name} can change")
         request["OnlineStoreConfig"] = {"TtlDuration": after["TtlDuration"]}
     if len(request) > 1:

@@ -26,7 +26,7 @@ from local.sagemaker.image_pull import find_image
 _OVERRIDES = {
     "environmentVariablesOverride", "sourceVersion", "sourceLocationOverride", "buildspecOverride",
 }
-_overrides: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar("codebuild_overrides", default={})
+_overrides: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("codebuild_overrides", default=None)
 _ministack_start_build = codebuild._start_build
 
 
@@ -55,7 +55,7 @@ def execute_build(build_id: str, project: dict[str, Any]) -> None:
     """Run one build in the worker thread that ministack started."""
     build = codebuild._builds[build_id]
     log = telemetry.LogStream(build["logs"]["groupName"], build["logs"]["streamName"])
-    project = _with_overrides(project, _overrides.get())
+    project = _with_overrides(project, _overrides.get() or {})
     build.update(source=project["source"], environment=project["environment"])
     work = state.config().data_dir / "builds" / build_id.replace(":", "_")
     try:

@@ -48,7 +48,8 @@ def create_feature_group(request: dict[str, Any]) -> dict[str, Any]:
             raise ApiError("ResourceInUse", f"Resource Already Exists: FeatureGroup with name {name} already exists.")
         stamp = state.now()
         record = {k: v for k, v in request.items() if k != "Tags"}
-        record |= {"FeatureGroupArn": arn, "FeatureGroupStatus": "Created", "CreationTime": stamp, "LastModifiedTime": stamp}
+        record |= {"FeatureGroupArn": arn, "FeatureGroupStatus": "Created"}
+        record |= {"CreationTime": stamp, "LastModifiedTime": stamp}
         if offline_config:
             record["OfflineStoreConfig"] = offline.prepared(record)
             record["OfflineStoreStatus"] = {"Status": "Active"}
@@ -82,7 +83,9 @@ def describe_feature_group(request: dict[str, Any]) -> dict[str, Any]:
     return {**state.public(find_group(request["FeatureGroupName"])), "NextToken": ""}
 
 
-@operation("UpdateFeatureGroup", f"FeatureGroupName FeatureAdditions.FeatureName FeatureAdditions.FeatureType {_ONLINE}")
+@operation(
+    "UpdateFeatureGroup", f"FeatureGroupName FeatureAdditions.FeatureName FeatureAdditions.FeatureType {_ONLINE}"
+)
 def update_feature_group(request: dict[str, Any]) -> dict[str, Any]:
     """Features can be added, never taken away; the time to live of new records can change."""
     with state.LOCK:
@@ -127,7 +130,9 @@ def list_feature_groups(request: dict[str, Any]) -> dict[str, Any]:
 # -- records -----------------------------------------------------------------------------------------------
 
 
-@operation("PutRecord", "FeatureGroupName Record.FeatureName Record.ValueAsString TargetStores TtlDuration", service=_RUNTIME)
+@operation(
+    "PutRecord", "FeatureGroupName Record.FeatureName Record.ValueAsString TargetStores TtlDuration", service=_RUNTIME
+)
 def put_record(request: dict[str, Any]) -> dict[str, Any]:
     group = find_group(request["FeatureGroupName"])
     values = {f["FeatureName"]: f.get("ValueAsString") for f in request["Record"]}
@@ -167,7 +172,8 @@ def _check_values(group: dict[str, Any], values: dict[str, Any]) -> None:
     types = _types(group["FeatureDefinitions"])
     unknown = sorted(set(values) - set(types))
     if unknown:
-        raise ApiError("ValidationError", f"Feature {', '.join(unknown)} is not defined; the group has {', '.join(types)}")
+        text = f"Feature {', '.join(unknown)} is not defined; the group has {', '.join(types)}"
+        raise ApiError("ValidationError", text)
     for member in ("RecordIdentifierFeatureName", "EventTimeFeatureName"):
         if not values.get(group[member]):
             raise ApiError("ValidationError", f"The record must have a value for {group[member]} ({member})")
@@ -238,7 +244,8 @@ def batch_get_record(request: dict[str, Any]) -> dict[str, Any]:
 
 
 @operation(
-    "DeleteRecord", "FeatureGroupName RecordIdentifierValueAsString EventTime TargetStores DeletionMode", service=_RUNTIME
+    "DeleteRecord", "FeatureGroupName RecordIdentifierValueAsString EventTime TargetStores DeletionMode",
+    service=_RUNTIME,
 )
 def delete_record(request: dict[str, Any]) -> dict[str, Any]:
     group, key = find_group(request["FeatureGroupName"]), request["RecordIdentifierValueAsString"]

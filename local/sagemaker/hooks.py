@@ -12,7 +12,7 @@ from typing import Any
 from ministack import app
 from ministack.core import iam_actions, router
 
-from local.sagemaker import cfn, codebuild, iam, scaling, service
+from local.sagemaker import cfn, codebuild, iam, large_objects, scaling, service
 
 
 def add_service(name: str, module: types.ModuleType, *, target: str, hosts: list[str]) -> None:
@@ -32,6 +32,7 @@ def install() -> None:
     _wrap(iam_actions, "extract_resource_arn", iam.resource_arn)
     codebuild.install()
     cfn.install()
+    large_objects.install()
     if scaling.SERVICE not in app.SERVICE_REGISTRY:
         hosts = [r"^application-autoscaling\."]
         add_service(scaling.SERVICE, scaling, target="AnyScaleFrontendService.", hosts=hosts)

@@ -45,7 +45,7 @@ def invoke_endpoint(name: str, headers: Mapping[str, str], body: bytes) -> tuple
         shadow = fleet.shadow()
         if shadow:
             _mirror(endpoint, *shadow, body, passed)
-        status, answer, content = _invoke(endpoint, variant, container, body, passed, began)
+        _, answer, content = _invoke(endpoint, variant, container, body, passed, began)
     reply = {
         "Content-Type": answer.get("content-type", "application/octet-stream"),
         "x-Amzn-Invoked-Production-Variant": variant,

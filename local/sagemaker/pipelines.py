@@ -57,7 +57,8 @@ def _definition(request: dict[str, Any], role: str) -> str:
     try:
         return roles.assume(role, "SageMaker-pipeline").get_bytes(place["Bucket"], place["ObjectKey"]).decode()
     except AwsError as error:
-        raise invalid(f"Cannot read the pipeline definition s3://{place['Bucket']}/{place['ObjectKey']}: {error}") from error
+        uri = f"s3://{place['Bucket']}/{place['ObjectKey']}"
+        raise invalid(f"Cannot read the pipeline definition {uri}: {error}") from error
 
 
 def find_pipeline(name: str) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def find_pipeline(name: str) -> dict[str, Any]:
 )
 def update_pipeline(request: dict[str, Any]) -> dict[str, Any]:
     record = find_pipeline(request["PipelineName"])
-    changes = {
+    changes: dict[str, Any] = {
         k: request[k]
         for k in ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
         if k in request
@@ -147,8 +148,8 @@ def start_execution(request: dict[str, Any]) -> dict[str, Any]:
             "PipelineExecutionStatus": "Executing", "CreationTime": stamp, "LastModifiedTime": stamp,
             "LastModifiedBy": _CREATOR, "ParallelismConfiguration": parallel or None,
             "_id": execution_id, "_pipeline": pipeline["PipelineName"], "_role": pipeline["RoleArn"], "_token": token,
-            "_definition": pipeline["PipelineDefinition"], "_values": values, "_steps": {}, "_outputs": {}, "_files": {},
-            "_parallel": parallel.get("MaxParallelExecutionSteps", _PARALLEL), "_given": request.get("PipelineParameters", []),
+            "_definition": pipeline["PipelineDefinition"], "_values": values, "_steps": {}, "_outputs": {},
+            "_files": {}, "_parallel": parallel.get("MaxParallelExecutionSteps", _PARALLEL),
         }
         state.store("pipeline-execution")[arn] = record
         pipeline["LastRunTime"] = pipeline["LastExecutionTime"] = stamp
@@ -232,7 +233,8 @@ def retry_execution(request: dict[str, Any]) -> dict[str, Any]:
         if record.get("_retry_token") == request["ClientRequestToken"]:
             return {"PipelineExecutionArn": record["PipelineExecutionArn"]}
         if record["PipelineExecutionStatus"] not in ("Failed", "Stopped"):
-            raise invalid(f"Only Failed and Stopped executions can be retried, this is {record['PipelineExecutionStatus']}")
+            status = record["PipelineExecutionStatus"]
+            raise invalid(f"Only Failed and Stopped executions can be retried, this is {status}")
         record["_retry_token"] = request["ClientRequestToken"]
         record.pop("_end", None)
     execution = pipeline_run.Execution(record, parse(record["_definition"]))

@@ -64,7 +64,8 @@ class ProcessingJob(jobs.Job):
         self.continuous_last = time.monotonic()
         self._folders()
         if self.stopping.is_set():
-            return self.end("Stopped")
+            self.end("Stopped")
+            return
         self.update(ProcessingStartTime=state.now())
         limit = self.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _MAX_RUNTIME_S)
         command, environment = self._container()
@@ -75,7 +76,8 @@ class ProcessingJob(jobs.Job):
             text = message[:900] or "See job logs for more information"
             raise JobFailure(f"AlgorithmError: {text}, exit code: {code}")
         if ended == "timeout":
-            return self.end("Stopped", FailureReason="Processing job exceeded MaxRuntimeInSeconds")
+            self.end("Stopped", FailureReason="Processing job exceeded MaxRuntimeInSeconds")
+            return
         for item in self.outputs:
             folder = self._local(item["S3Output"]["LocalPath"])
             s3_channels.upload_tree(self.client, folder, item["S3Output"]["S3Uri"], kms_key=self.key)

@@ -6,6 +6,7 @@ when the pipe closes, because the server is gone, it ends what is left.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -50,7 +51,5 @@ def ended(group: int) -> None:
 
 
 def signal_group(group: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass  # it ended by itself

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from local.sagemaker import state, telemetry
-from local.sagemaker.errors import ApiError, invalid
+from local.sagemaker.errors import ApiError, invalid, not_supported
 from local.sagemaker.models import tag
 from local.sagemaker.operations import TIMES, operation
 
@@ -61,7 +61,8 @@ def delete_group(request: dict[str, Any]) -> dict[str, Any]:
         group = find_group(request["ModelPackageGroupName"])
         name = group["ModelPackageGroupName"]
         if any(p.get("ModelPackageGroupName") == name for p in state.store("model-package").values()):
-            raise ApiError("ConflictException", f"Model Package Group {name} still has model packages; delete them first")
+            text = f"Model Package Group {name} still has model packages; delete them first"
+            raise ApiError("ConflictException", text)
         del state.store("model-package-group")[name]
     return {}
 
@@ -75,7 +76,7 @@ def delete_group(request: dict[str, Any]) -> dict[str, Any]:
 def create_package(request: dict[str, Any]) -> dict[str, Any]:
     """A new version in its group. The same ClientToken gives the same version again."""
     if "ModelPackageGroupName" not in request:
-        raise invalid("ModelPackageGroupName is required: unversioned packages are not supported by the embedded SageMaker")
+        raise not_supported("A model package without ModelPackageGroupName")
     with state.LOCK:
         group = find_group(request["ModelPackageGroupName"])
         name, token = group["ModelPackageGroupName"], request.get("ClientToken")

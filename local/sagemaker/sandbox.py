@@ -22,7 +22,9 @@ from local.sagemaker import reaper
 from local.sagemaker.errors import JobFailure
 from local.sagemaker.images import Image
 
-_HOST_FOLDERS = frozenset(["bin", "sbin", "lib", "lib64", "usr", "etc", "dev", "proc", "sys", "tmp", "var", "home", "root"])
+_HOST_FOLDERS = frozenset(
+    ["bin", "sbin", "lib", "lib64", "usr", "etc", "dev", "proc", "sys", "tmp", "var", "home", "root"]
+)
 _ALWAYS = ("opt/ml", "opt/program")
 _HOST_PATH = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
 

@@ -37,7 +37,8 @@ def register_target(request: dict[str, Any]) -> dict[str, Any]:
         known = _targets.get(key)
         if known is None and ("MinCapacity" not in request or "MaxCapacity" not in request):
             raise ApiError("ValidationException", "MinCapacity and MaxCapacity are required for a new scalable target")
-        record = {**(known or {"CreationTime": state.now(), "ScalableTargetARN": _arn("scalable-target", state.new_id())})}
+        fresh = {"CreationTime": state.now(), "ScalableTargetARN": _arn("scalable-target", state.new_id())}
+        record = {**(known or fresh)}
         record |= {k: v for k, v in request.items() if k != "Tags"}
         if record["MinCapacity"] > record["MaxCapacity"]:
             raise invalid(f"MinCapacity {record['MinCapacity']} must not exceed MaxCapacity {record['MaxCapacity']}")

@@ -28,7 +28,7 @@ from local.sagemaker.errors import ApiError, not_supported
 from local.sagemaker.operations import OPERATIONS
 from local.sagemaker.validation import check, service_model
 
-_PARTS = (endpoints, features, models, pipelines, processing, registry, training, transform)  # importing them fills OPERATIONS
+_PARTS = (endpoints, features, models, pipelines, processing, registry, training, transform)  # fill OPERATIONS
 Response = tuple[int, dict[str, str], bytes]
 _ROLE_MEMBERS = ("RoleArn", "ExecutionRoleArn")
 

@@ -76,7 +76,8 @@ class TrainingJob(jobs.Job):
         self._inputs(sandbox)
         command, environment = self._container(sandbox)
         if self.stopping.is_set():
-            return self._finish("Stopped", "Stopped", "Training job stopped")
+            self._finish("Stopped", "Stopped", "Training job stopped")
+            return
         self._enter("Training", "Training image download completed. Training in progress.")
         self.update(TrainingStartTime=state.now())
         began = time.monotonic()
@@ -162,7 +163,8 @@ class TrainingJob(jobs.Job):
     def _container(self, sandbox: Sandbox) -> tuple[list[str], dict[str, str]]:
         isolated = self.record.get("EnableNetworkIsolation", False)
         own = {
-            "TRAINING_JOB_NAME": self.name, "TRAINING_JOB_ARN": self.arn, **roles.environment(self.client, isolated=isolated),
+            "TRAINING_JOB_NAME": self.name, "TRAINING_JOB_ARN": self.arn,
+            **roles.environment(self.client, isolated=isolated),
         }
         environment = sandbox.environment(self.record.get("Environment", {}), own)
         algorithm, image = self.record["AlgorithmSpecification"], sandbox.image.config

@@ -100,7 +100,8 @@ class TransformJob(jobs.Job):
         """The whole file, one line each, or as many lines as the payload takes."""
         if self.record["TransformInput"].get("SplitType", "None") == "None":
             if file.stat().st_size > payload:
-                raise JobFailure(f"ClientError: an object has {file.stat().st_size} bytes, MaxPayloadInMB allows {payload}")
+                size = file.stat().st_size
+                raise JobFailure(f"ClientError: an object has {size} bytes, MaxPayloadInMB allows {payload}")
             yield file.read_bytes()
             return
         single = self.record.get("BatchStrategy", "MultiRecord") == "SingleRecord"

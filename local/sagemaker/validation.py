@@ -16,6 +16,8 @@ import botocore.validate
 
 from local.sagemaker.errors import ApiError, invalid, not_supported
 
+_NUMBERS = ("integer", "long", "float", "double")
+
 
 @functools.cache
 def service_model(service: str) -> botocore.model.ServiceModel:
@@ -68,12 +70,11 @@ def _scalar(value: Any, shape: Any, path: str, problems: list[str]) -> None:
             _add(problems, value, path, f"enum value set: [{', '.join(enum)}]")
         if pattern and not _matches(pattern, value):
             _add(problems, value, path, f"regular expression pattern: {pattern}")
-    elif shape.type_name in ("integer", "long", "float", "double"):
-        if value > shape.metadata.get("max", value):
-            problems.append(
-                f"Value '{value}' at '{path}' failed to satisfy constraint: "
-                f"Member must have value less than or equal to {shape.metadata['max']}"
-            )
+    elif shape.type_name in _NUMBERS and value > shape.metadata.get("max", value):
+        problems.append(
+            f"Value '{value}' at '{path}' failed to satisfy constraint: "
+            f"Member must have value less than or equal to {shape.metadata['max']}"
+        )
 
 
 def _size(size: int, shape: Any, path: str, value: Any, problems: list[str]) -> None:

@@ -119,7 +119,8 @@ def role(aws: Aws, bucket: str) -> str:
     """An execution role with what jobs and endpoints of these tests need."""
     return aws.role(
         [
-            allow("s3:GetObject", "s3:PutObject", "s3:ListBucket", resource=[f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]),
+            allow("s3:GetObject", "s3:PutObject", resource=f"arn:aws:s3:::{bucket}/*"),
+            allow("s3:ListBucket", resource=f"arn:aws:s3:::{bucket}"),
             allow("ecr:GetAuthorizationToken"),
             allow("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "cloudwatch:DescribeAlarms"),
             allow("sagemaker:*", "lambda:InvokeFunction", "iam:PassRole", "sns:Publish"),
@@ -147,7 +148,8 @@ def build(aws: Aws, bucket: str) -> Callable[..., dict[str, Any]]:
         codebuild = aws.client("codebuild")
         name = f"build-{uuid.uuid4().hex[:8]}"
         codebuild.create_project(
-            name=name, source={"type": "S3", "location": f"{bucket}/{key}", "buildspec": options.get("buildspec", "version: 0.2")},
+            name=name,
+            source={"type": "S3", "location": f"{bucket}/{key}", "buildspec": options.get("buildspec", "version: 0.2")},
             artifacts={"type": "NO_ARTIFACTS"}, serviceRole=options.get("role", build_role),
             environment={
                 "type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL",
@@ -179,3 +181,14 @@ def image(build: Callable[..., dict[str, Any]]) -> str:
 def reasons(done: dict[str, Any]) -> str:
     """Why a build failed."""
     return "; ".join(c["message"] for p in done["phases"] for c in p.get("contexts", []))
+
+
+@pytest.fixture
+def endpoints(aws: Aws, image: str, role: str) -> Iterator[Any]:
+    from tests.workflow.sagemaker.endpoint_kit import Endpoints
+
+    made = Endpoints(aws, image, role)
+    yield made
+    for name in made.made:
+        wait_for(lambda n=name: made.settled(n), bool)
+        made.sagemaker.delete_endpoint(EndpointName=name)

@@ -16,6 +16,11 @@ SPEC = {
 }
 
 
+def register(sagemaker, group: str, spec: dict | None = None) -> str:
+    answer = sagemaker.create_model_package(ModelPackageGroupName=group, InferenceSpecification=spec or SPEC)
+    return str(answer["ModelPackageArn"])
+
+
 @pytest.fixture
 def group(aws) -> str:
     name = f"group-{uuid.uuid4().hex[:8]}"
@@ -53,7 +58,7 @@ def test_an_approval_is_kept_and_told(aws, group) -> None:
                "detail": {"ModelPackageGroupName": [group], "ModelApprovalStatus": ["Approved"]}}
     events.put_rule(Name="approved", EventPattern=json.dumps(pattern))
     events.put_targets(Rule="approved", Targets=[{"Id": "q", "Arn": arn}])
-    package = sagemaker.create_model_package(ModelPackageGroupName=group, InferenceSpecification=SPEC)["ModelPackageArn"]
+    package = register(sagemaker, group)
     sagemaker.update_model_package(
         ModelPackageArn=package, ModelApprovalStatus="Approved", ApprovalDescription="all gates passed",
         CustomerMetadataProperties={"by": "test"},
@@ -69,7 +74,7 @@ def test_an_approval_is_kept_and_told(aws, group) -> None:
 
 def test_a_group_with_packages_is_not_deleted_and_an_empty_one_is(aws, group) -> None:
     sagemaker = aws.client("sagemaker")
-    package = sagemaker.create_model_package(ModelPackageGroupName=group, InferenceSpecification=SPEC)["ModelPackageArn"]
+    package = register(sagemaker, group)
     with pytest.raises(ClientError, match="still has model packages"):
         sagemaker.delete_model_package_group(ModelPackageGroupName=group)
     sagemaker.delete_model_package(ModelPackageName=package)
@@ -81,9 +86,9 @@ def test_a_group_with_packages_is_not_deleted_and_an_empty_one_is(aws, group) ->
 def test_a_model_made_from_a_package_serves(aws, group, image, role, bucket) -> None:
     sagemaker, s3 = aws.client("sagemaker"), aws.client("s3")
     s3.put_object(Bucket=bucket, Key="weights/packaged/model.json", Body=b'{"words": 3}')
-    source = {"S3DataSource": {"S3Uri": f"s3://{bucket}/weights/packaged/", "S3DataType": "S3Prefix", "CompressionType": "None"}}
-    spec = {**SPEC, "Containers": [{"Image": image, "ModelDataSource": source}]}
-    package = sagemaker.create_model_package(ModelPackageGroupName=group, InferenceSpecification=spec)["ModelPackageArn"]
+    data = {"S3Uri": f"s3://{bucket}/weights/packaged/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+    spec = {**SPEC, "Containers": [{"Image": image, "ModelDataSource": {"S3DataSource": data}}]}
+    package = register(sagemaker, group, spec)
     sagemaker.create_model(ModelName=group, ExecutionRoleArn=role, PrimaryContainer={"ModelPackageName": package})
     variant = {"VariantName": "all", "ModelName": group, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     sagemaker.create_endpoint_config(EndpointConfigName=group, ProductionVariants=[variant])

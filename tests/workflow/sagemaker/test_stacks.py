@@ -150,7 +150,8 @@ def test_an_unsupported_property_fails_the_stack(stack, image, role) -> None:
 
 @pytest.mark.surface("application-autoscaling:RegisterScalableTarget", "application-autoscaling:PutScalingPolicy")
 def test_scalable_targets_and_policies_are_kept(aws, stack, image, role) -> None:
-    name = stack.put(serving(image, role, "x"), {"Name": {"Value": {"Fn::GetAtt": ["Endpoint", "EndpointName"]}}})["Name"]
+    outputs = {"Name": {"Value": {"Fn::GetAtt": ["Endpoint", "EndpointName"]}}}
+    name = stack.put(serving(image, role, "x"), outputs)["Name"]
     scaling = aws.client("application-autoscaling")
     target = {"ServiceNamespace": "sagemaker", "ResourceId": f"endpoint/{name}/variant/all",
               "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
@@ -164,10 +165,12 @@ def test_scalable_targets_and_policies_are_kept(aws, stack, image, role) -> None
     assert [(t["MinCapacity"], t["MaxCapacity"]) for t in found["ScalableTargets"]] == [(1, 4)]
     policies = scaling.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=target["ResourceId"])
     assert [p["PolicyName"] for p in policies["ScalingPolicies"]] == ["busy"]
+    absent = {**target, "ResourceId": "endpoint/none/variant/x"}
     with pytest.raises(ClientError, match="no variant of an endpoint in service"):
-        scaling.register_scalable_target(**{**target, "ResourceId": "endpoint/none/variant/x"}, MinCapacity=1, MaxCapacity=2)
+        scaling.register_scalable_target(**absent, MinCapacity=1, MaxCapacity=2)
     poor = aws.as_role("application-autoscaling", aws.role([allow("sagemaker:*")]))
     with pytest.raises(ClientError, match="AccessDenied"):
         poor.deregister_scalable_target(**target)
     scaling.deregister_scalable_target(**target)
-    assert not scaling.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=target["ResourceId"])["ScalingPolicies"]
+    left = scaling.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=target["ResourceId"])
+    assert not left["ScalingPolicies"]

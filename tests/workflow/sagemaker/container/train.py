@@ -10,6 +10,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=2)
 parser.add_argument("--pause", type=float, default=0.0)
 parser.add_argument("--fail", default="")
+parser.add_argument("--megabytes", type=int, default=0)
 parser.add_argument("--greeting", default="hello")
 args = parser.parse_args()
 
@@ -28,4 +29,6 @@ for step in range(start + 1, args.steps + 1):
 model = pathlib.Path(os.environ["SM_MODEL_DIR"])
 content = {"words": words, "greeting": args.greeting, "started_at": start}
 (model / "model.json").write_text(json.dumps(content))
+if args.megabytes:
+    (model / "weights.bin").write_bytes(os.urandom(1 << 20) * args.megabytes)
 (pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"]) / "notes.txt").write_text(os.environ.get("NOTE", "none"))
