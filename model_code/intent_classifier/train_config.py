@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class TrainConfig:
     epochs: int = 8
     max_steps: int = 0  # 0: as many as the epochs need; otherwise training ends here, schedule included
-    learning_rate: float = 1e-4  # of the encoder's top layer
+    learning_rate: float = 2e-4  # of the encoder's top layer
     head_learning_rate: float = 1e-3
     layer_decay: float = 0.9  # each lower layer learns at this share of the one above
     batch_size: int = 32

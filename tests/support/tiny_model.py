@@ -54,7 +54,7 @@ def rows(count: int = 240, *, seed: int = 1) -> list[dict[str, object]]:
         japanese = number % 2 == 1
         pick = _WORDS[label][3:] if japanese else _WORDS[label][:3]
         filler = _FILLER[5:] if japanese else _FILLER[:5]
-        words = [rng.choice(pick), *rng.choices(filler, k=rng.randrange(1, 4)), str(number)]
+        words = [*rng.choices(pick, k=2), *rng.choices(filler, k=rng.randrange(1, 4)), str(number)]
         rng.shuffle(words)
         text = " ".join(words)
         found.append({
@@ -71,6 +71,7 @@ def encoder_dir() -> Path:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import BertConfig, BertModel
 
+    torch.set_num_threads(1)  # threads that wait for each other on a busy machine cost more than they bring
     out = folder("encoder")
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
@@ -82,7 +83,7 @@ def encoder_dir() -> Path:
     torch.manual_seed(7)
     config = BertConfig(
         vocab_size=tokenizer.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=128, initializer_range=0.3,
+        intermediate_size=64, max_position_embeddings=128, initializer_range=0.02,
     )
     BertModel(config).save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"))
@@ -101,23 +102,26 @@ def prepared_dir() -> Path:
     return out
 
 
-TINY = TrainConfig(max_steps=30, learning_rate=3e-3, head_learning_rate=1e-2, batch_size=16, max_tokens=32,
+TINY = TrainConfig(max_steps=80, learning_rate=3e-3, head_learning_rate=1e-2, batch_size=16, max_tokens=32,
                    calibration_rows=0, precision="fp32", seed=3)
+
+
+def job_environ(model_dir: Path, *, pretrained: Path | None = None, **changes: object) -> dict[str, str]:
+    """The variables of a SageMaker training job."""
+    settings = {**asdict(TINY), **changes}
+    return {
+        "SM_CHANNEL_TRAIN": str(prepared_dir()), "SM_CHANNEL_PRETRAINED": str(pretrained or encoder_dir()),
+        "SM_MODEL_DIR": str(model_dir), "SM_HPS": json.dumps({k.replace("_", "-"): str(v) for k, v in settings.items()}),
+        "SAGEMAKER_BASE_DIR": str(model_dir.parent / f"{model_dir.name}-ml"),
+    }
 
 
 def train(model_dir: Path, *, pretrained: Path | None = None, **changes: object) -> Path:
     """Run the training job as SageMaker would, in this process."""
     from model_code.intent_classifier import train as job
 
-    settings = {**asdict(TINY), **changes}
-    hyperparameters = {name.replace("_", "-"): str(value) for name, value in settings.items()}
-    environ = {
-        "SM_CHANNEL_TRAIN": str(prepared_dir()), "SM_CHANNEL_PRETRAINED": str(pretrained or encoder_dir()),
-        "SM_MODEL_DIR": str(model_dir), "SM_HPS": json.dumps(hyperparameters),
-        "SAGEMAKER_BASE_DIR": str(model_dir.parent / f"{model_dir.name}-ml"),
-    }
     before = dict(os.environ)
-    os.environ.update(environ)
+    os.environ.update(job_environ(model_dir, pretrained=pretrained, **changes))
     try:
         job.main([])
     finally:
