@@ -16,7 +16,8 @@ __all__ = ["register"]
 
 def register(config: LocalConfig) -> None:
     """Hook SageMaker, Application Auto Scaling and the image builds into the running ministack."""
-    from local.sagemaker import hooks, state
+    from local.sagemaker import hooks, restart, state
 
     state.configure(config)
+    restart.remove_leftovers()
     hooks.install()

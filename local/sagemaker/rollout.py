@@ -171,12 +171,3 @@ def with_retained(endpoint: Endpoint, config: dict[str, Any]) -> dict[str, Any]:
             variant["InitialVariantWeight"] = active.weights[variant["VariantName"]]
             variant["InitialInstanceCount"] = active.counts[variant["VariantName"]]
     return config
-
-
-def resume(record: dict[str, Any]) -> None:
-    """After a restart of the server: bring an endpoint of the saved state back."""
-    endpoint = Endpoint(record)
-    try:
-        create(endpoint, find_endpoint_config(record["EndpointConfigName"]))
-    except ApiError as gone:
-        endpoint.set_status("Failed", FailureReason=gone.message)

@@ -19,6 +19,7 @@ from local.sagemaker import (
     pipelines,
     processing,
     registry,
+    restart,
     runtime,
     state,
     training,
@@ -112,7 +113,7 @@ def get_state() -> dict[str, Any]:
 
 
 def load_persisted_state(data: dict[str, Any]) -> None:
-    state.restore(data)
+    restart.recover(data)
 
 
 def reset() -> None:

@@ -59,6 +59,11 @@ def restore(saved: dict[str, Any]) -> None:
             _stores[kind].update(records)
 
 
+def everywhere(kind: str) -> list[tuple[tuple[str, str], dict[str, Any]]]:
+    """Every record of a kind with its (account, region), whatever the current request's are."""
+    return [((key[0], key[1]), record) for key, record in list(_stores[kind]._data.items())]
+
+
 def clear() -> None:
     with LOCK:
         for records in _stores.values():

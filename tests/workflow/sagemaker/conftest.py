@@ -12,6 +12,7 @@ import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,19 @@ def allow(*actions: str, resource: str | list[str] = "*") -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    with server(tmp_path_factory.mktemp("aws")) as running:
+        yield running
+
+
+@contextmanager
+def server(folder: Path, **more: str) -> Iterator[Aws]:
+    """A server process on this folder; it ends with the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("aws")
     config = LocalConfig(data_dir=folder, port=port, region=REGION, clock_factor=CLOCK_FACTOR)
-    log = (folder / "server.log").open("wb")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    log = (folder / "server.log").open("ab")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
     process = subprocess.Popen(
         [sys.executable, str(HERE / "starter.py"), config.to_json()],
         env=environment, stdout=log, stderr=log, start_new_session=True,
