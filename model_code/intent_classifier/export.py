@@ -6,9 +6,11 @@ ten seconds more. A run of a few steps goes without.
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +58,12 @@ def quantised(graph: ov.Model, rows: Sequence[Sequence[int]], feed: Feed) -> ov.
     import nncf
 
     logging.getLogger("nncf").setLevel(logging.WARNING)
-    if not rows:
-        return nncf.compress_weights(graph)
-    return nncf.quantize(
-        graph, nncf.Dataset(list(rows), feed), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(rows),
-    )
+    with redirect_stdout(io.StringIO()):  # its progress bars would be hundreds of log lines
+        if not rows:
+            return nncf.compress_weights(graph)
+        return nncf.quantize(
+            graph, nncf.Dataset(list(rows), feed), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(rows),
+        )
 
 
 def export(model: IntentClassifier, folder: Path, *, calibration: Sequence[Sequence[int]], pad_id: int) -> None:
