@@ -33,6 +33,7 @@ TEXT = Path(__file__).with_name("manga14_text")
 OPENER_SHARE, CONTEXT_SHARE, CLOSER_SHARE = 0.45, 0.25, 0.30
 TRIES = 200  # for a text that no other row has
 MAX_VOLUME, AGES, WAIT_DAYS = 30, (7, 16), (9, 40)
+_ASKS_NOTHING = ("smalltalk", "complaint")  # "please" or "asap" after these would turn them into requests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +133,7 @@ class _Writer:
             parts.insert(0, rng.choice(phrases["contexts"]))
         if rng.random() < OPENER_SHARE:
             parts.insert(0, rng.choice(phrases["openers"][cohort]))
-        if rng.random() < CLOSER_SHARE and template.intent != "smalltalk":  # "asap" makes a chat a request
+        if rng.random() < CLOSER_SHARE and template.intent not in _ASKS_NOTHING:
             parts.append(_farewell(parts[-1], rng.choice(phrases["closers"]), language))
         values = self._values(language, rng)
         text = "".join(parts).format_map(values)
