@@ -92,9 +92,11 @@ def embedded_aws(folder: Path, *, deployment: Deployment, clock_factor: float) -
 
 def synthesise(out: Path, *, deployment: Deployment, context: Mapping[str, Any] | None = None) -> Path:
     """Synthesise one deployment as `cdk synth` would; returns the assembly's folder."""
-    settings = json.loads((ROOT / "cdk.json").read_text("utf-8")).get("context", {})
-    settings |= {"deployment": deployment.name, **(context or {})}
-    env = os.environ | {"CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(settings)}
+    env = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # the pinned Node comes first
+        "CDK_OUTDIR": str(out),
+        "CDK_CONTEXT_JSON": json.dumps({"deployment": deployment.name, **(context or {})}),
+    }
     _run([sys.executable, "app.py"], "synthesis", env)
     return out / f"assembly-{deployment.name}"
 

@@ -25,8 +25,19 @@ def good_rows(count: int) -> list[object]:
 
 def test_help_lists_every_command() -> None:
     text = run(app, ["--help"]).output
-    for command in ("local", "deploy", "labels", "retrain", "status", "invoke", "freeze", "promotion", "rollback",
-                    "drift", "report"):
+    for command in (
+        "local",
+        "deploy",
+        "labels",
+        "retrain",
+        "status",
+        "invoke",
+        "freeze",
+        "promotion",
+        "rollback",
+        "drift",
+        "report",
+    ):
         assert command in text
 
 

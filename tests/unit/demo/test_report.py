@@ -11,16 +11,27 @@ from demo import page, report
 @pytest.fixture
 def found() -> dict[str, Any]:
     return {
-        "region": "ap-northeast-1", "dataset": "snips", "seconds": 61.0,
-        "scenes": [{"name": "deploy", "passed": True, "detail": "four stacks", "seconds": 9.0},
-                   {"name": "serve", "passed": False, "detail": "<script>alert(1)</script>", "seconds": 1.0}],
-        "stories": {"intent-classifier": {
-            "executions": [{"name": "manual-1", "outcome": "Promoted", "seconds": 8.0, "states": ["A", "B", "A"]}],
-            "metrics": {"all": {"macro_accuracy": 0.971}, "language=en": {"rows": 277, "accuracy": 0.97, "macro_f1": 0.96}},
-            "gates": [{"name": "macro_accuracy", "value": 0.971, "limit": ">= 0.9", "passed": True}],
-            "promoted_version": "1",
-            "serving": {"p50_ms": 4.0, "p95_ms": 6.0, "p99_ms": 9.0, "requests": 300},
-        }},
+        "region": "ap-northeast-1",
+        "dataset": "snips",
+        "seconds": 61.0,
+        "scenes": [
+            {"name": "deploy", "passed": True, "detail": "four stacks", "seconds": 9.0},
+            {"name": "serve", "passed": False, "detail": "<script>alert(1)</script>", "seconds": 1.0},
+        ],
+        "stories": {
+            "intent-classifier": {
+                "executions": [
+                    {"name": "manual-1", "outcome": "Promoted", "seconds": 8.0, "states": ["A", "B", "A"]}
+                ],
+                "metrics": {
+                    "all": {"macro_accuracy": 0.971},
+                    "language=en": {"rows": 277, "accuracy": 0.97, "macro_f1": 0.96},
+                },
+                "gates": [{"name": "macro_accuracy", "value": 0.971, "limit": ">= 0.9", "passed": True}],
+                "promoted_version": "1",
+                "serving": {"p50_ms": 4.0, "p95_ms": 6.0, "p99_ms": 9.0, "requests": 300},
+            }
+        },
         "data": {"kind": "made", "licence": "none", "rows": 693, "golden": 277, "taxonomy": "snips-v1"},
         "timings": {"deploy": 9.0},
     }
@@ -54,8 +65,13 @@ def test_what_a_scene_says_can_not_become_markup(found: dict[str, Any]) -> None:
 
 def test_the_page_can_be_made_when_nothing_was_promoted(found: dict[str, Any]) -> None:
     story = found["stories"]["intent-classifier"]
-    story |= {"promoted_version": None, "gates": [], "metrics": {"all": {}}, "executions": [],
-              "serving": {"p50_ms": None, "p95_ms": None, "p99_ms": None, "requests": 0}}
+    story |= {
+        "promoted_version": None,
+        "gates": [],
+        "metrics": {"all": {}},
+        "executions": [],
+        "serving": {"p50_ms": None, "p95_ms": None, "p99_ms": None, "requests": 0},
+    }
     assert "nothing was promoted" in page.render(found)
 
 
