@@ -39,7 +39,7 @@ def serving_usd_per_100k(
 
     `service_ms` is the mean time one worker is busy with one request.
     """
-    if service_ms <= 0 or not 0 < utilisation <= 1 or workers < 1:
+    if not service_ms > 0 or not 0 < utilisation <= 1 or workers < 1:
         raise ValueError(
             "service_ms must be > 0, workers >= 1 and utilisation in (0, 1], got "
             f"{service_ms}, {workers}, {utilisation}"
