@@ -108,8 +108,9 @@ class EndpointRelease(Construct):
         """`functions`: substitution name -> ARN, for ReleasePlan, ReleaseCheck and KillSwitches."""
         super().__init__(scope, id_)
         slug = story.slug
-        made = naming.endpoint(slug)
-        names = {kind: arn(self, "sagemaker", kind, f"{made}*") for kind in ("model", "endpoint-config", "endpoint")}
+        names = {kind: arn(self, "sagemaker", kind, f"{naming.endpoint(slug)}-v*")
+                 for kind in ("model", "endpoint-config")}
+        endpoint = arn(self, "sagemaker", "endpoint", naming.endpoint(slug))
         self.machine = StateMachine(
             self, "Machine", name=naming.release_state_machine(slug), start="PlanRelease", key=key,
             comment=f"{story.entry.code}: make one version of {slug} what its endpoint serves",
@@ -121,10 +122,11 @@ class EndpointRelease(Construct):
                 allow("sagemaker:CreateEndpointConfig", "sagemaker:DescribeEndpointConfig",
                       on=names["endpoint-config"]),
                 allow("sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint",
-                      on=[names["endpoint"], names["endpoint-config"]]),
+                      on=[endpoint, names["endpoint-config"]]),
                 pass_role([serving_role_arn], to="sagemaker.amazonaws.com"),
                 # SageMaker reads the guardrail alarms for whoever asks for the update.
-                allow("cloudwatch:DescribeAlarms", on=arn(self, "cloudwatch", "alarm", "*", colon=True)),
+                allow("cloudwatch:DescribeAlarms",
+                      on=arn(self, "cloudwatch", "alarm", naming.guardrail_alarm(slug, "*"), colon=True)),
                 allow("kms:CreateGrant", on=key.key_arn, when={"Bool": {"kms:GrantIsForAWSResource": "true"}}),
                 put_metrics(metrics.NAMESPACE),
             ],

@@ -34,11 +34,11 @@ class KillSwitches(Construct):
 
 def read_flags(scope: Construct, flags: Iterable[Flag]) -> Statement:
     """Read exactly these flags."""
-    return allow("ssm:GetParameter", "ssm:GetParameters",
+    return allow("ssm:GetParameters",
                  on=[arn(scope, "ssm", "parameter", flag.parameter.lstrip("/")) for flag in flags])
 
 
 def read_all_flags(scope: Construct) -> Statement:
     """Read every flag of every story: the one shared function that decides for all of them."""
-    return allow("ssm:GetParameter", "ssm:GetParameters",
+    return allow("ssm:GetParameters",
                  on=arn(scope, "ssm", "parameter", f"{naming.FLAG_ROOT.lstrip('/')}/*"))

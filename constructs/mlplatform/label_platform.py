@@ -71,7 +71,7 @@ class _LabelJob(Construct):
         self.role: iam.Role = sagemaker_role(
             self, "Role", description=description, statements=statements, log_group="ProcessingJobs",
             image_repository=naming.image_repository("training"), key_arn=props.key.key_arn,
-            in_vpc=props.network.api_jobs_inside,
+            network=props.network if props.network.api_jobs_inside else None,
         )
 
     def _request(self, *, name_path: str, arguments: str, inputs: list[dict[str, Any]],

@@ -44,11 +44,11 @@ class RealtimeEndpoint(Construct):
         self.name = naming.endpoint(slug)
         self.role = sagemaker_role(
             self, "Role", description=f"Serves {slug}", log_group=f"Endpoints/{self.name}",
-            image_repository=naming.image_repository("serving"), key_arn=props.key.key_arn, in_vpc=True,
+            image_repository=naming.image_repository("serving"), key_arn=props.key.key_arn, network=props.network,
             statements=[
                 *read_prefixes(props.buckets.artifacts.bucket_arn, naming.all_models_prefix(slug)),
                 # SageMaker reads the guardrail alarms as the endpoint's role.
-                allow("cloudwatch:DescribeAlarms", on=arn(self, "cloudwatch", "alarm", "*", colon=True)),
+                allow("cloudwatch:DescribeAlarms", on=arn(self, "cloudwatch", "alarm", naming.guardrail_alarm(slug, "*"), colon=True)),
             ],
         )
         guardrails = [self._alarm(p, props.topic_arn) for p in self._guardrails(story)]

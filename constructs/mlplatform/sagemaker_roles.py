@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from mlplatform.container_image import pull_images
+from mlplatform.network import Network
 from mlplatform.policies import Statement, allow, arn, service_role, use_key
 
 
@@ -25,12 +25,13 @@ def _logs(scope: Construct, group: str) -> list[Statement]:
     ]
 
 
-def _interfaces(scope: Construct) -> list[Statement]:
-    ec2 = f"arn:{Aws.PARTITION}:ec2:{Aws.REGION}:{Aws.ACCOUNT_ID}"
+def _interfaces(scope: Construct, network: Network) -> list[Statement]:
     return [
         allow("ec2:CreateNetworkInterface", "ec2:CreateNetworkInterfacePermission", "ec2:DeleteNetworkInterface",
-              "ec2:DeleteNetworkInterfacePermission",
-              on=[f"{ec2}:network-interface/*", f"{ec2}:subnet/*", f"{ec2}:security-group/*"]),
+              "ec2:DeleteNetworkInterfacePermission", on=[
+                  arn(scope, "ec2", "network-interface", "*"),
+                  *(arn(scope, "ec2", "subnet", subnet) for subnet in network.subnet_ids),
+                  *(arn(scope, "ec2", "security-group", group) for group in network.security_group_ids)]),
         # Describe calls have no resource-level permissions.
         allow("ec2:DescribeNetworkInterfaces", "ec2:DescribeVpcs", "ec2:DescribeDhcpOptions", "ec2:DescribeSubnets",
               "ec2:DescribeSecurityGroups", on="*"),
@@ -38,13 +39,13 @@ def _interfaces(scope: Construct) -> list[Statement]:
 
 
 def sagemaker_role(scope: Construct, id_: str, *, description: str, image_repository: str, log_group: str,
-                   key_arn: str, statements: Sequence[Statement], in_vpc: bool) -> iam.Role:
-    """`log_group` is SageMaker's own: ProcessingJobs, TrainingJobs or Endpoints/*."""
+                   key_arn: str, statements: Sequence[Statement], network: Network | None) -> iam.Role:
+    """`log_group` is SageMaker's own: ProcessingJobs, TrainingJobs or Endpoints/NAME. `network` None: outside the VPC."""
     return service_role(
         scope, id_, service="sagemaker.amazonaws.com", description=description,
         statements=[
             *statements, use_key(key_arn), *_logs(scope, log_group),
             *pull_images([arn(scope, "ecr", "repository", image_repository)]),
-            *(_interfaces(scope) if in_vpc else []),
+            *(_interfaces(scope, network) if network else []),
         ],
     )

@@ -1,4 +1,4 @@
-"""A standard state machine from dictionaries: its own role, encrypted error logs, tracing."""
+"""A standard state machine from dictionaries: its own role, encrypted logs, tracing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DELIVER_LOGS = allow(
 
 
 class StateMachine(Construct):
-    """Logs name states and errors, never inputs: execution data may hold what must not leave the region."""
+    """Logs name every state and error, never inputs: execution data may hold what must not leave the region."""
 
     def __init__(self, scope: Construct, id_: str, *, name: str, comment: str, start: str, states: Mapping[str, State],
                  substitutions: Mapping[str, str], statements: Sequence[Statement], key: kms.IKey) -> None:
@@ -49,7 +49,7 @@ class StateMachine(Construct):
             definition_string=json.dumps(definition, separators=(",", ":")),
             definition_substitutions=dict(substitutions),
             logging_configuration=sfn.CfnStateMachine.LoggingConfigurationProperty(
-                level="ERROR", include_execution_data=False,
+                level="ALL", include_execution_data=False,
                 destinations=[sfn.CfnStateMachine.LogDestinationProperty(
                     cloud_watch_logs_log_group=sfn.CfnStateMachine.CloudWatchLogsLogGroupProperty(
                         log_group_arn=group.log_group_arn))],

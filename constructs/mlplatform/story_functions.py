@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aws_cdk import Aws
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 from constructs import Construct
@@ -18,7 +19,8 @@ from mlplatform.model_registry import ModelRegistry
 from mlplatform.platform_function import FunctionRoom, PlatformFunction
 from mlplatform.policies import Statement, allow, arn, put_metrics, read_prefixes, use_key, write_prefixes
 
-_SCALING_ROLE = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com"
+_SCALING_SERVICE = "sagemaker.application-autoscaling.amazonaws.com"
+_SCALING_ROLE = f"aws-service-role/{_SCALING_SERVICE}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 CAPTURE_DELAY_S = 120  # Firehose buffers a minute, and a minute of grace
 
 
@@ -115,10 +117,9 @@ class StoryFunctions(Construct):
                       on=arn(self, "application-autoscaling", "scalable-target", "*")),
                 # Application Auto Scaling makes the tracking alarms in the caller's name.
                 allow("cloudwatch:PutMetricAlarm",
-                      on=arn(self, "cloudwatch", "alarm", "TargetTracking-*", colon=True)),
-                allow("iam:CreateServiceLinkedRole", on=f"arn:aws:iam::*:role/{_SCALING_ROLE}/*",
-                      when={"StringEquals": {
-                          "iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}}),
+                      on=arn(self, "cloudwatch", "alarm", f"TargetTracking-endpoint/{naming.endpoint(self._slug)}/*", colon=True)),
+                allow("iam:CreateServiceLinkedRole", on=f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/{_SCALING_ROLE}",
+                      when={"StringEquals": {"iam:AWSServiceName": _SCALING_SERVICE}}),
                 self._data])
 
     def _promote(self) -> PlatformFunction:

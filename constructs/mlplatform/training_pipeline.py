@@ -75,7 +75,7 @@ class TrainingPipeline(Construct):
         return {
             step: sagemaker_role(
                 self, f"{step}Role", description=f"{slug}: the {step.lower()} job", statements=statements,
-                image_repository=naming.image_repository("training"), key_arn=self._props.key.key_arn, in_vpc=True,
+                image_repository=naming.image_repository("training"), key_arn=self._props.key.key_arn, network=self._props.network,
                 log_group="TrainingJobs" if step == workflow.TRAIN_STEP else "ProcessingJobs",
             )
             for step, statements in grants.items()

@@ -1,0 +1,170 @@
+"""Findings of cdk-nag's AwsSolutions rules that stay, one by one, each with its reason.
+
+Plain data: synth needs no rule pack. A test runs the pack and demands that its findings and these
+are the same set, so neither a new finding nor a stale acknowledgement passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from contracts import naming
+from contracts.deployments import Deployment
+from contracts.story import StoryContract
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledged:
+    """`finding` at each construct of `at` (paths below the stage) stays, `because`."""
+
+    finding: str
+    at: tuple[str, ...]
+    because: str
+
+
+def _wildcard(resource: str, *at: str, because: str) -> Acknowledged:
+    return Acknowledged(finding=f"AwsSolutions-IAM5[Resource::{resource}]", at=at, because=because)
+
+
+def _all(paths: str, names: str, *, ending: str = "Role/Resource") -> tuple[str, ...]:
+    return tuple(f"{paths}/{name}/{ending}" for name in names.split())
+
+
+_TRACING = "X-Ray's Put calls have no resource-level permissions"
+_LATEST = "Python 3.13 is what the libraries of the layer are tested with; 3.14 is a change of its own"
+_QUEUE = "it is a dead-letter queue itself: of an EventBridge rule or schedule, which the rule can't see"
+_KEYS = "objects below this prefix are made at run time and can't be listed at deploy time"
+_LOG_STREAMS = "SageMaker names the log streams of its jobs; the log group is exact"
+_JOB = ("ecr:GetAuthorizationToken and ec2:Describe* have no resource-level permissions, and PutMetricData is "
+        "limited by its namespace")
+_MACHINE = "log delivery and X-Ray have no resource-level permissions"
+_METRICS = _TRACING + ", and PutMetricData is limited by its namespace"
+
+_SHARED = "Platform/Functions/Room"
+
+
+def _platform(region: str, lake: str) -> Iterator[Acknowledged]:
+    sagemaker = f"arn:aws:sagemaker:{region}:<AWS::AccountId>"
+    functions = "Lease KillSwitches Audit ImageBuilder"
+    job, machine = "Platform/LabelIngest/Job/Role/Resource", "Platform/LabelIngest/Machine/Role/Resource"
+    guard, star = "Operations/FreezeGuard/Room/FreezeGuard", "*"
+    yield _wildcard(star, *_all(_SHARED, functions), because=_TRACING)
+    yield _wildcard(star, *_all("Platform", "TrainingImage ServingImage", ending="BuildRole/Resource"),
+                    because="ecr:GetAuthorizationToken has no resource-level permissions")
+    yield _wildcard(star, job, because=_JOB)
+    yield _wildcard(star, machine, because=_MACHINE)
+    yield _wildcard(star, f"{guard}/Role/Resource", because=_METRICS)
+    yield _wildcard(f"arn:aws:ssm:{region}:<AWS::AccountId>:parameter{naming.FLAG_ROOT}/*",
+                    f"{_SHARED}/KillSwitches/Role/Resource",
+                    because="the one function that reads the flags of every story, those to come included")
+    for prefix in ("incoming/", naming.ICEBERG_PREFIX, "quarantine/"):
+        yield _wildcard(f"{lake}/{prefix}*", job, because=_KEYS)
+    yield _wildcard(f"arn:aws:logs:{region}:<AWS::AccountId>:log-group:/aws/sagemaker/ProcessingJobs:*", job,
+                    because=_LOG_STREAMS)
+    yield _wildcard(f"{sagemaker}:processing-job/{naming.PROJECT}-ingest-*", machine,
+                    because="a job is named after its batch, which comes with the execution")
+    yield Acknowledged(finding="AwsSolutions-L1", because=_LATEST,
+                       at=(*_all(_SHARED, functions, ending="Default"), f"{guard}/Default"))
+    yield Acknowledged(finding="AwsSolutions-SQS3", because=_QUEUE,
+                       at=("Operations/FreezeGuard/OnFreeze/Undelivered/Resource",))
+
+
+def _story(stack: str, story: StoryContract, *, home: bool, region: str, buckets: dict[str, str]
+           ) -> Iterator[Acknowledged]:
+    slug, functions = story.slug, f"{stack}/Functions/Room"
+    traced = "RunPlan Judge Publish Promote ReleaseCheck DriftTrigger"
+    yield _wildcard("*", *_all(functions, traced), because=_TRACING)
+    yield _wildcard("*", *_all(functions, "ReleasePlan DriftMonitor"), because=_METRICS)
+    jobs = (f"{stack}/Training/{name}Role/Resource" for name in ("Prepare", "Train", "Evaluate"))
+    yield _wildcard("*", *_all(stack, "Endpoint Freeze"), *jobs, because=_JOB)
+    yield _wildcard("*", f"{stack}/Retrain/Machine/Role/Resource", because=_MACHINE)
+    yield _wildcard("*", f"{stack}/Release/Machine/Role/Resource",
+                    because=_MACHINE + "; PutMetricData is limited by its namespace")
+    yield Acknowledged(finding="AwsSolutions-L1", because=_LATEST,
+                       at=_all(functions, f"{traced} ReleasePlan DriftMonitor", ending="Default"))
+    queues = [f"{stack}/Retrain/SpecChange", f"{stack}/Drift/Hourly"]
+    queues += [f"{stack}/Retrain/Weekly", f"{stack}/Drift/Trigger"] if home else []
+    yield Acknowledged(finding="AwsSolutions-SQS3", because=_QUEUE,
+                       at=tuple(f"{q}/Undelivered/Resource" for q in queues))
+    yield from _story_buckets(stack, story, buckets)
+    yield from _story_services(stack, slug, region, [naming.pascal(g.name) for g in story.feature_groups])
+
+
+def _story_buckets(stack: str, story: StoryContract, buckets: dict[str, str]) -> Iterator[Acknowledged]:
+    slug, functions, training = story.slug, f"{stack}/Functions/Room", f"{stack}/Training"
+    lake, artifacts, capture = buckets["Lake"], buckets["Artifacts"], buckets["Capture"]
+
+    def jobs(names: str) -> tuple[str, ...]:
+        return tuple(f"{training}/{name}Role/Resource" for name in names.split())
+
+    def keys(prefix: str, *at: str) -> Acknowledged:
+        return _wildcard(f"{prefix}*", *at, because=_KEYS)
+
+    freeze = f"{stack}/Freeze/Role/Resource"
+    yield keys(f"{lake}/{naming.ICEBERG_PREFIX}", freeze)
+    yield keys(f"{lake}/datasets/{slug}/", freeze, *jobs("Prepare"))
+    groups = (f"{naming.pascal(g.name)}Features" for g in story.feature_groups)
+    yield keys(f"{lake}/feature-store/{slug}/", *_all(stack, " ".join(groups)))
+    yield keys(f"{artifacts}/{naming.all_models_prefix(slug)}", f"{stack}/Endpoint/Role/Resource",
+               *_all(functions, "Publish ReleasePlan DriftMonitor"), *jobs("Train Evaluate"))
+    yield keys(f"{artifacts}/{naming.no_champion_prefix(slug)}", *_all(functions, "RunPlan"))
+    yield keys(f"{artifacts}/{naming.all_runs_prefix(slug)}", *_all(functions, "Judge Publish"),
+               *jobs("Prepare Train Evaluate"))
+    yield keys(f"{artifacts}/{naming.pretrained_prefix(story.encoder)}", *jobs("Train"))
+    stream, monitor = f"{stack}/Capture/Role/Resource", _all(functions, "DriftMonitor")
+    yield keys(f"{capture}/{naming.capture_prefix(slug)}", stream, *monitor)
+    yield keys(f"{capture}/capture-errors/{slug}/", stream)
+    yield keys(f"{capture}/{naming.feedback_prefix(slug)}", *monitor)
+
+
+def _story_services(stack: str, slug: str, region: str, groups: Sequence[str]) -> Iterator[Acknowledged]:
+    def arn(service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{region}:<AWS::AccountId>:{resource}"
+
+    functions, training = f"{stack}/Functions/Room", f"{stack}/Training"
+    release, retrain = f"{stack}/Release/Machine/Role/Resource", f"{stack}/Retrain/Machine/Role/Resource"
+    endpoint, freeze = f"{stack}/Endpoint/Role/Resource", f"{stack}/Freeze/Role/Resource"
+    jobs = tuple(f"{training}/{name}Role/Resource" for name in ("Prepare", "Train", "Evaluate"))
+    name = naming.endpoint(slug)
+
+    def versions(resource: str, *at: str) -> Acknowledged:
+        return _wildcard(arn("sagemaker", resource), *at, because="every version and run makes its own, by name prefix")
+
+    yield versions(f"model-package/{naming.model_package_group(slug)}/*", *_all(functions, "Publish ReleasePlan Promote"))
+    yield versions(f"model/{name}-v*", release)
+    yield versions(f"endpoint-config/{name}-v*", release)
+    yield versions(f"processing-job/{naming.PROJECT}-{slug}-freeze-*", retrain)
+    yield versions(f"pipeline/{naming.pipeline(slug)}/execution/*", retrain)
+    yield versions("training-job/pipelines-*", f"{training}/Role/Resource")
+    yield versions("processing-job/pipelines-*", f"{training}/Role/Resource")
+    yield _wildcard(arn("states", f"execution:{naming.release_state_machine(slug)}:*"), retrain,
+                    because="a child execution is named after its run")
+    yield _wildcard(arn("cloudwatch", f"alarm:{naming.guardrail_alarm(slug, '*')}"), endpoint, release,
+                    because="the guardrail alarms, by their common prefix")
+    yield _wildcard(arn("cloudwatch", f"alarm:TargetTracking-endpoint/{name}/*"), *_all(functions, "ReleaseCheck"),
+                    because="Application Auto Scaling ends the names of its alarms with an id of its own")
+    yield _wildcard(arn("application-autoscaling", "scalable-target/*"), *_all(functions, "ReleaseCheck"),
+                    because="a scalable target's id is drawn by the service")
+    yield _wildcard(arn("ec2", "network-interface/*"), endpoint, *jobs,
+                    because="SageMaker makes interfaces for each job; subnets and security group are exact")
+    yield _wildcard(arn("logs", f"log-group:/aws/sagemaker/Endpoints/{name}:*"), endpoint, because=_LOG_STREAMS)
+    yield _wildcard(arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*"), jobs[1], because=_LOG_STREAMS)
+    yield _wildcard(arn("logs", "log-group:/aws/sagemaker/ProcessingJobs:*"), freeze, jobs[0], jobs[2],
+                    because=_LOG_STREAMS)
+    yield _wildcard(arn("glue", "table/sagemaker_featurestore/*"), *_all(stack, " ".join(f"{g}Features" for g in groups)),
+                    because="SageMaker names the table of an offline store after its creation time")
+
+
+def acknowledged(deployment: Deployment, stories: Sequence[StoryContract]) -> list[Acknowledged]:
+    """All that stays in one deployment."""
+    data = naming.stack(deployment.name, "data")
+    buckets = {name: f"{data}:ExportsOutputFnGetAttBuckets{name}{hashed}" for name, hashed in _EXPORTS.items()}
+    rows = list(_platform(deployment.region, buckets["Lake"]))
+    for story in stories:
+        rows += _story(naming.pascal(story.slug), story, home=deployment.home, region=deployment.region, buckets=buckets)
+    return rows
+
+
+# Exports are named after logical ids, which a test freezes: these buckets hold data.
+_EXPORTS = {"Lake": "7E5C8A08Arn3E72523D", "Artifacts": "B9EE6400Arn92A234F0", "Capture": "A74375D4Arn8A4BC4F6"}

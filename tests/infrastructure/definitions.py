@@ -1,0 +1,49 @@
+"""State machines and pipelines as a template holds them, resolved into plain JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tests.infrastructure.conftest import Assembly
+
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+
+def machines(assembly: Assembly, deployment: str = "jp") -> dict[str, dict[str, Any]]:
+    """Name -> definition, every substitution replaced by an ARN-like text."""
+    found = {}
+    for resource in assembly.resources("AWS::StepFunctions::StateMachine", deployment=deployment).values():
+        properties = resource["Properties"]
+        substitutions = properties["DefinitionSubstitutions"]
+        text = properties["DefinitionString"]
+        assert set(_PLACEHOLDER.findall(text)) == set(substitutions), "a substitution is missing or unused"
+        resolved = _PLACEHOLDER.sub(lambda m: f"arn:aws:any:region:account:{m.group(1)}", text)
+        found[properties["StateMachineName"]] = json.loads(resolved)
+    assert len(found) == 3
+    return found
+
+
+def states(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from definition["States"].items()
+
+
+def pipeline(assembly: Assembly, deployment: str = "jp") -> dict[str, Any]:
+    """The pipeline definition, each reference replaced by its logical id."""
+    resources = assembly.resources("AWS::SageMaker::Pipeline", deployment=deployment)
+    (resource,) = resources.values()
+    body = resource["Properties"]["PipelineDefinition"]["PipelineDefinitionBody"]
+    parsed: dict[str, Any] = json.loads(_flat(body))
+    return parsed
+
+
+def _flat(node: Any) -> str:
+    if isinstance(node, str):
+        return node
+    ((function, value),) = node.items()
+    if function == "Fn::Join":
+        separator, parts = value
+        return str(separator).join(_flat(part) for part in parts)
+    return f"<{function} {value}>".replace('"', "'").replace("\\", "")

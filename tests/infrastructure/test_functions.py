@@ -1,0 +1,107 @@
+"""Lambda functions: what the contract says is what the template grants and sets."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.functions import FUNCTIONS, FunctionContract
+from tests.infrastructure.conftest import ROOT, Assembly
+
+# Every function may write its log and traces and read its own environment.
+OWN = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords", "kms:Decrypt"}
+DATA_KEY = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"}
+
+
+def _function(assembly: Assembly, contract: FunctionContract) -> dict[str, Any]:
+    found = [f for f in assembly.resources("AWS::Lambda::Function").values()
+             if f["Properties"]["Handler"] == contract.handler]
+    assert len(found) == 1, contract.name
+    return found[0]
+
+
+def _role(assembly: Assembly, function: dict[str, Any]) -> dict[str, Any]:
+    return assembly.all_resources()[function["Properties"]["Role"]["Fn::GetAtt"][0]]
+
+
+@pytest.mark.parametrize("contract", FUNCTIONS.values(), ids=lambda c: c.name)
+def test_a_role_grants_exactly_what_the_contract_lists(assembly: Assembly, contract: FunctionContract) -> None:
+    function = _function(assembly, contract)
+    granted: set[str] = set()
+    for statement in _role(assembly, function)["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]:
+        actions = statement["Action"]
+        granted |= {actions} if isinstance(actions, str) else set(actions)
+    extra = {"sqs:SendMessage"} if contract.asynchronous else set()
+    # a multipart upload that fails is cleared away; the key's Encrypt comes with its GenerateDataKey
+    implied = {"s3:AbortMultipartUpload"} | DATA_KEY
+    assert set(contract.actions) <= granted
+    assert granted - set(contract.actions) - OWN - extra - implied == set()
+
+
+@pytest.mark.parametrize("contract", FUNCTIONS.values(), ids=lambda c: c.name)
+def test_the_environment_has_every_field_of_its_class(assembly: Assembly, contract: FunctionContract) -> None:
+    variables = _function(assembly, contract)["Properties"]["Environment"]["Variables"]
+    hints = typing.get_type_hints(contract.environment)
+    for field in fields(contract.environment):
+        assert field.name in variables
+        if hints[field.name] is int:
+            int(variables[field.name])
+
+
+@pytest.mark.parametrize("contract", FUNCTIONS.values(), ids=lambda c: c.name)
+def test_a_function_is_traced_encrypted_limited_and_logs_to_its_own_group(
+        assembly: Assembly, contract: FunctionContract) -> None:
+    p = _function(assembly, contract)["Properties"]
+    assert p["Runtime"] == "python3.13"
+    assert p["TracingConfig"] == {"Mode": "Active"}
+    assert p["KmsKeyArn"]
+    assert (p["Timeout"], p["MemorySize"]) == (contract.timeout_s, contract.memory_mb)
+    assert p["LoggingConfig"]["LogGroup"]
+    assert ("DeadLetterConfig" in p) == contract.asynchronous
+
+
+def test_every_function_folder_is_deployed() -> None:
+    folders = {p.parent.name for p in (ROOT / "lambdas").glob("*/handler.py")}
+    assert folders == set(FUNCTIONS)
+
+
+def test_no_two_functions_share_a_role(assembly: Assembly) -> None:
+    roles = [str(f["Properties"]["Role"]) for f in assembly.resources("AWS::Lambda::Function").values()]
+    assert len(roles) == len(set(roles)) == len(FUNCTIONS)
+
+
+def test_a_package_holds_its_function_its_shared_code_and_the_contracts(tmp_path: Path) -> None:
+    from aws_cdk import App, Stack
+
+    from mlplatform.staging import source_asset
+
+    app = App(outdir=str(tmp_path))
+    asset = source_asset(Stack(app, "Any"), "Code", ["contracts", "lambdas/shared", "lambdas/lease"])
+    staged = tmp_path / f"asset.{asset.asset_hash}"
+    assert (staged / "lambdas/lease/handler.py").read_bytes() == (ROOT / "lambdas/lease/handler.py").read_bytes()
+    assert sorted(p.name for p in staged.iterdir()) == ["contracts", "lambdas"]
+    assert {p.name for p in (staged / "lambdas").iterdir()} == {"__init__.py", "lease", "shared"}
+    assert not list(staged.rglob("__pycache__"))
+
+
+def test_a_missing_layer_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from aws_cdk import App, Stack
+
+    from mlplatform import platform_function
+
+    # relative_to(ROOT) must hold, so the absent folder lies below the root
+    monkeypatch.setattr(platform_function, "_LAYER", ROOT / "build" / "no_such_layer")
+    stack = Stack(App(outdir=str(tmp_path)), "Any")
+    with pytest.raises(FileNotFoundError, match="no_such_layer/python is missing: run `make setup`"):
+        platform_function._layer_asset(stack)
+
+
+def test_an_unknown_source_folder_is_named() -> None:
+    from mlplatform.staging import content_hash
+
+    with pytest.raises(ValueError, match="'no/such' does not exist"):
+        content_hash(["no/such"])

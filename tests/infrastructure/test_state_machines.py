@@ -1,0 +1,193 @@
+"""Every state machine: validated, retried, caught, and each AWS call known to AWS's own model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
+
+from contracts import events, naming, workflow
+from tests.infrastructure.conftest import ROOT, Assembly
+from tests.infrastructure.definitions import machines, states
+
+NAMES = (naming.retrain_state_machine("intent-classifier"), naming.release_state_machine("intent-classifier"),
+         naming.label_ingest_state_machine())
+RETRAIN = NAMES[0]
+_SDK = "arn:aws:states:::aws-sdk:"
+
+
+@pytest.mark.parametrize("deployment", ["jp", "us", "eu"])
+def test_the_validator_of_states_language_accepts_each_machine(
+        assembly: Assembly, deployment: str, tmp_path: Path) -> None:
+    validator = ROOT / "node_modules" / ".bin" / "asl-validator"
+    assert validator.exists(), "run `npm ci`"
+    for name, definition in machines(assembly, deployment).items():
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(definition), "utf-8")
+        run = subprocess.run([str(validator), "--json-path", str(file)], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_task_retries_with_backoff_and_catches_everything(assembly: Assembly, name: str) -> None:
+    tasks = [(id_, s) for id_, s in states(machines(assembly)[name]) if s["Type"] == "Task"]
+    assert tasks
+    for id_, task in tasks:
+        retried = [r for r in task["Retry"] if r.get("MaxAttempts", 3) > 0]
+        assert any(r.get("BackoffRate", 1) > 1 for r in retried), id_
+        assert task["Catch"][-1]["ErrorEquals"] == ["States.ALL"], id_
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_state_is_reached_and_every_target_exists(assembly: Assembly, name: str) -> None:
+    definition = machines(assembly)[name]
+    seen, ahead = set(), [definition["StartAt"]]
+    while ahead:
+        id_ = ahead.pop()
+        if id_ in seen:
+            continue
+        seen.add(id_)
+        state = definition["States"][id_]
+        ahead += [state[k] for k in ("Next", "Default") if k in state]
+        ahead += [rule["Next"] for key in ("Catch", "Choices") for rule in state.get(key, [])]
+    assert seen == set(definition["States"])
+
+
+def _operation(resource: str) -> OperationModel:
+    service, action = resource.removeprefix(_SDK).split(":")
+    model = botocore.session.get_session().get_service_model(service)
+    return model.operation_model(action[0].upper() + action[1:])
+
+
+def _check(shape: Shape, value: Any, where: str) -> None:
+    """Every member is known and none that AWS demands is missing; computed values are taken on trust."""
+    if isinstance(shape, StructureShape) and isinstance(value, dict):
+        given = {key.removesuffix(".$"): (key, v) for key, v in value.items()}
+        unknown = given.keys() - shape.members.keys()
+        assert not unknown, f"{where}: unknown members {sorted(unknown)}"
+        missing = set(shape.required_members) - given.keys()
+        assert not missing, f"{where}: missing members {sorted(missing)}"
+        for member, (key, v) in given.items():
+            if not key.endswith(".$"):
+                _check(shape.members[member], v, f"{where}.{member}")
+    elif isinstance(shape, ListShape):
+        assert isinstance(value, list), where
+        for i, item in enumerate(value):
+            _check(shape.member, item, f"{where}[{i}]")
+    elif isinstance(shape, MapShape):
+        assert isinstance(value, dict), where
+    else:
+        expected: dict[str, tuple[type, ...]] = {
+            "string": (str,), "integer": (int,), "long": (int,), "boolean": (bool,), "double": (int, float),
+            "timestamp": (str,)}
+        assert isinstance(value, expected[shape.type_name]), f"{where} must be a {shape.type_name}, is {value!r}"
+        if getattr(shape, "enum", None):
+            assert value in shape.enum, f"{where}: {value!r} is none of {shape.enum}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sdk_call_and_its_parameters_are_known_to_botocore(assembly: Assembly, name: str) -> None:
+    calls = [(id_, s) for id_, s in states(machines(assembly)[name]) if s.get("Resource", "").startswith(_SDK)]
+    assert calls
+    for id_, state in calls:
+        shape = _operation(state["Resource"]).input_shape
+        assert shape is not None
+        _check(shape, state["Parameters"], id_)
+
+
+def test_the_check_of_sdk_calls_sees_a_wrong_member_and_a_missing_one() -> None:
+    shape = _operation(f"{_SDK}sagemaker:createEndpoint").input_shape
+    assert shape is not None
+    with pytest.raises(AssertionError, match="unknown members"):
+        _check(shape, {"EndpointName": "a", "EndpointConfigName": "b", "Config": 1}, "x")
+    with pytest.raises(AssertionError, match="missing members"):
+        _check(shape, {"EndpointName": "a"}, "x")
+
+
+def test_results_of_sdk_calls_are_read_by_names_that_aws_answers_with(assembly: Assembly) -> None:
+    for definition in machines(assembly).values():
+        for id_, state in states(definition):
+            if state.get("Resource", "").startswith(_SDK) and "ResultSelector" in state:
+                shape = _operation(state["Resource"]).output_shape
+                assert isinstance(shape, StructureShape)
+                for path in state["ResultSelector"].values():
+                    assert path.removeprefix("$.").split(".")[0] in shape.members, id_
+
+
+def test_each_outcome_is_an_end_state_of_its_own_name(assembly: Assembly) -> None:
+    definition = machines(assembly)[RETRAIN]["States"]
+    for outcome in events.OUTCOMES:
+        assert definition[outcome]["Type"] == ("Fail" if outcome == events.FAILED else "Succeed")
+
+
+def test_every_end_after_the_lease_is_recorded_and_gives_the_lease_back(assembly: Assembly) -> None:
+    definition = machines(assembly)[RETRAIN]["States"]
+    ends = [o for o in events.OUTCOMES if o != events.FAILED]
+    for end in ends:
+        assert definition[f"As{end}"]["Next"] == "RecordOutcome"
+    assert definition["RecordOutcome"]["Next"] == "GiveLeaseBack"
+    assert {rule["StringEquals"]: rule["Next"] for rule in definition["End"]["Choices"]} == {e: e for e in ends}
+
+
+@pytest.mark.parametrize("step", ["PublishSignedCopy", "Release", "Promote"])
+def test_switches_are_read_again_before_every_irreversible_step(assembly: Assembly, step: str) -> None:
+    definition = machines(assembly)[RETRAIN]["States"]
+
+    def before(target: str) -> set[str]:
+        return {id_ for id_, s in definition.items()
+                if s.get("Next") == target or any(r["Next"] == target for r in s.get("Choices", []))}
+
+    choices = before(step)
+    if definition[next(iter(choices))]["Type"] == "Pass":  # MarkRelease
+        choices = before(next(iter(choices)))
+    assert len(choices) == 1
+    readers = before(choices.pop())
+    assert len(readers) == 1
+    assert "KillSwitches" in str(definition[readers.pop()]["Parameters"])
+
+
+def test_a_roll_back_reads_no_switch_and_pre_empts(assembly: Assembly) -> None:
+    definition = machines(assembly)[RETRAIN]["States"]
+    path, id_ = [], "TakeLeaseNow"
+    while id_ not in events.OUTCOMES and "Next" in definition[id_]:
+        path.append(id_)
+        id_ = definition[id_]["Next"]
+    assert definition["TakeLeaseNow"]["Parameters"]["Payload"]["preempt"] is True
+    assert "KillSwitches" not in json.dumps([definition[p] for p in path])
+    assert path[:3] == ["TakeLeaseNow", "RollBackToPrevious", "PromotePrevious"]
+
+
+def test_a_failure_notification_carries_names_and_never_a_cause(assembly: Assembly) -> None:
+    for definition in machines(assembly).values():
+        for id_, state in states(definition):
+            if state.get("Resource", "").endswith("sns:publish"):
+                assert "Cause" not in state["Parameters"]["Message.$"], id_
+
+
+def test_only_home_retrains_and_only_home_is_scheduled(assembly: Assembly) -> None:
+    for deployment, home in (("jp", True), ("us", False), ("eu", False)):
+        definition = machines(assembly, deployment)[RETRAIN]["States"]
+        target = next(r["Next"] for r in definition["ChooseMode"]["Choices"] if r["StringEquals"] == "retrain")
+        assert target == ("TakeLease" if home else "NotHome")
+        schedules = assembly.resources("AWS::Scheduler::Schedule", deployment=deployment).values()
+        zones = [s["Properties"]["ScheduleExpressionTimezone"] for s in schedules
+                 if "cron" in s["Properties"]["ScheduleExpression"]]
+        assert zones == (["Asia/Tokyo"] if home else [])
+
+
+def test_polls_wait_for_what_the_contract_says(assembly: Assembly) -> None:
+    waits = {id_: s["Seconds"] for d in machines(assembly).values() for id_, s in states(d) if s["Type"] == "Wait"}
+    assert waits == {"WaitFreeze": workflow.FREEZE_POLL_S, "WaitPipeline": workflow.PIPELINE_POLL_S,
+                     "WaitRelease": workflow.RELEASE_POLL_S, "WaitIngest": workflow.INGEST_POLL_S}
+
+
+def test_logs_never_hold_execution_data(assembly: Assembly) -> None:
+    for machine in assembly.resources("AWS::StepFunctions::StateMachine").values():
+        assert machine["Properties"]["LoggingConfiguration"]["IncludeExecutionData"] is False
+        assert machine["Properties"]["TracingConfiguration"] == {"Enabled": True}
+        assert machine["Properties"]["EncryptionConfiguration"]["Type"] == "CUSTOMER_MANAGED_KMS_KEY"
