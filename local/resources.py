@@ -1,6 +1,6 @@
-"""Resources of calls that name several things in one list; ministack would authorise them on `*`.
+"""Resources of calls that ministack would authorise on something else: names in a list, a database taken for a table.
 
-The first name stands for the request: the tests of a least-privilege role ask for one at a time.
+The first name of a list stands for the request.
 """
 
 from __future__ import annotations
@@ -11,21 +11,26 @@ from typing import Any
 from local.config import LocalConfig
 
 # (service, operation) -> (request member, what stands before the name in the ARN)
-_LISTS = {
+_CALLS = {
     ("ecr", "DescribeRepositories"): ("repositoryNames", "repository/"),
+    ("ssm", "GetParameters"): ("Names", "parameter"),  # a name starts with its own slash
     ("codebuild", "BatchGetProjects"): ("names", "project/"),
     ("codebuild", "BatchGetBuilds"): ("ids", "project/"),  # an id is PROJECT:UUID
+    ("glue", "GetDatabase"): ("Name", "database/"),
+    ("glue", "DeleteDatabase"): ("Name", "database/"),
+    ("glue", "UpdateDatabase"): ("Name", "database/"),
 }
 
 
 def resource_arn(service: str, headers: dict[str, str], body: bytes, region: str, account: str) -> str | None:
-    """The first of the listed resources; None when the call is none of ours."""
-    found = _LISTS.get((service, headers.get("x-amz-target", "").rpartition(".")[2]))
+    """The resource; None when the call is none of ours."""
+    found = _CALLS.get((service, headers.get("x-amz-target", "").rpartition(".")[2]))
     if found is None:
         return None
     member, prefix = found
-    names = json.loads(body or b"{}").get(member) or []
-    return f"arn:aws:{service}:{region}:{account}:{prefix}{names[0].split(':')[0]}" if names else None
+    named = json.loads(body or b"{}").get(member) or []
+    name = named if isinstance(named, str) else next(iter(named), "")
+    return f"arn:aws:{service}:{region}:{account}:{prefix}{name.split(':')[0]}" if name else None
 
 
 def install(config: LocalConfig) -> None:

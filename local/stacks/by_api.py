@@ -69,9 +69,8 @@ def _handler(resource_type: str, resource: ApiResource) -> dict[str, Any]:
             return resource.update(physical_id, checked(old), checked(new))
         if _same_but_tags(old, new):
             return physical_id, {}
-        created = provisioners._seeded_create(create, logical_id or physical_id, new, stack_name)
-        provisioners._delete_predecessor(resource.delete, physical_id, old)
-        return created
+        # another physical id is a replacement: the stack deletes the old one in its cleanup phase, off the loop
+        return provisioners._seeded_create(create, logical_id or physical_id, new, stack_name)
 
     return {"create": create, "update": update, "update_with_logical_id": True, "delete": resource.delete}
 

@@ -24,10 +24,11 @@ _PLACEHOLDERS = ("AWS::CloudFormation::WaitConditionHandle", "AWS::CloudFormatio
 def install(config: LocalConfig) -> None:
     from ministack.services.cloudformation import provisioners, stacks
 
-    from local.stacks import by_api, network, observability, scaling
+    from local.stacks import by_api, log_queries, mended, network, observability, scaling
 
     by_api.configure(config)
-    for module in (network, observability, scaling):
+    log_queries.install(config)
+    for module in (mended, network, observability, scaling):
         provisioners._RESOURCE_HANDLERS.update(module.handlers())
         for resource_type, tag_property in getattr(module, "TAGGED", {}).items():
             provisioners._STACK_TAG_PROPERTY[resource_type] = (tag_property, "list")
