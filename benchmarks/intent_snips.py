@@ -1,4 +1,4 @@
-"""intent_snips_accuracy and intent_snips_train_seconds: SNIPS (693 real English utterances, 7 intents), stratified 5-fold.
+"""intent_snips_accuracy, intent_snips_train_seconds: SNIPS (693 real English utterances, 7 intents), stratified 5-fold.
 
     python -m benchmarks.intent_snips [--seeds 1] [--folds 5]
 
@@ -53,7 +53,9 @@ def snips_rows(path: Path) -> list[Example]:
     return [Example.from_dict({**row, "text": redact(row["text"]), "attack": None}) for row in raw]
 
 
-def fine_tuned(train: list[Example], test: list[Example], config: TrainConfig, *, pretrained: Path) -> tuple[float, float]:
+def fine_tuned(
+    train: list[Example], test: list[Example], config: TrainConfig, *, pretrained: Path,
+) -> tuple[float, float]:
     """(accuracy of the exported graph, seconds of the whole training job without interpreter start)."""
     tokenizer = TextTokenizer(pretrained / TOKENIZER_FILE, max_tokens=config.max_tokens)
     meta = Meta(taxonomy=SNIPS_V1, freeze={"story": "intent-classifier"}, counts={})
@@ -114,12 +116,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         peers["TF-IDF + logistic regression"].append(tfidf(train_rows, test_rows))
         peers["frozen encoder + linear"].append(linear(vectors, labels, train, test))
         for seed in range(args.seeds):
-            accuracy, took = fine_tuned(train_rows, test_rows, replace(base, seed=base.seed + seed), pretrained=args.encoder)
+            config = replace(base, seed=base.seed + seed)
+            accuracy, took = fine_tuned(train_rows, test_rows, config, pretrained=args.encoder)
             ours.append(accuracy)
             seconds.append(took)
             print(f"fold {fold + 1}, seed {base.seed + seed}: {accuracy:.4f} in {took:.0f} s", flush=True)
-    workload = (f"SNIPS as shipped in bigbench (real, English), {len(rows)} rows, stratified 5-fold ({args.folds} run), "
-                f"{args.seeds} seed(s), multilingual-e5-small, int8 as served")
+    workload = (f"SNIPS as shipped in bigbench (real, English), {len(rows)} rows, stratified 5-fold "
+                f"({args.folds} run), {args.seeds} seed(s), multilingual-e5-small, int8 as served")
     common.write(
         "intent_snips_accuracy", unit="accuracy", better="higher", ours=statistics.mean(ours),
         peers={name: statistics.mean(values) for name, values in peers.items()}, workload=workload,

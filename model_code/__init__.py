@@ -1,1 +1,1 @@
-"""Code that runs inside containers: one folder per story, `common/` for what stories share, `platform/` for label jobs."""
+"""Code that runs inside containers: one folder per story, `common/`, `platform/` for label jobs."""

@@ -28,7 +28,8 @@ def expected_calibration_error(confidence: Floats, correct: NDArray[np.bool_], *
     Equal mass, because nearly all confidences of a good classifier fall into one equal-width bin.
     """
     if len(confidence) != len(correct) or len(confidence) == 0:
-        raise ValueError(f"needs as many confidences as answers and at least one, got {len(confidence)}, {len(correct)}")
+        raise ValueError("needs as many confidences as answers and at least one, got "
+                         f"{len(confidence)} and {len(correct)}")
     if not np.isfinite(confidence).all():
         raise ValueError("a confidence is not a finite number: the model's output is broken")
     order = np.argsort(confidence, kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ def numeric_reference(feature: str, values: Sequence[float]) -> Reference:
         raise ValueError(f"{feature}: a reference needs finite values and at least one, got {len(data)}")
     distinct = np.unique(data)
     if len(distinct) <= BINS:
-        inner = [(a + b) / 2 for a, b in zip(distinct, distinct[1:], strict=False)]
+        inner = [(a + b) / 2 for a, b in itertools.pairwise(distinct)]
         edges = [float(distinct[0]), *map(float, inner), math.nextafter(float(distinct[-1]), math.inf)]
     else:
         quantiles = np.quantile(data, np.linspace(0, 1, BINS + 1)[1:-1])

@@ -36,7 +36,7 @@ SCHEMA = Schema(
     NestedField(5, "language", StringType(), required=True),
     NestedField(6, "cohort", StringType(), required=False),
     NestedField(7, "daypart", StringType(), required=False),
-    NestedField(8, "annotator_labels", ListType(element_id=9, element=StringType(), element_required=True), required=True),
+    NestedField(8, "annotator_labels", ListType(9, StringType(), element_required=True), required=True),
     NestedField(10, "group_id", StringType(), required=False),
     NestedField(11, "source", StringType(), required=True),
     NestedField(12, "label_version", LongType(), required=True),

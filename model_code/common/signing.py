@@ -60,7 +60,8 @@ def verify_folder(folder: Path, trust: Trust) -> None:
     try:
         trust._key().verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
     except InvalidSignature:
-        raise ManifestError(f"{SIGNATURE_FILE} is not a signature of {MANIFEST_FILE} by the given key: refused") from None
+        raise ManifestError(f"{SIGNATURE_FILE} is not a signature of {MANIFEST_FILE} by the given key: "
+                            "refused") from None
     story = json.loads(manifest).get("story")
     if story != trust.story:
         raise ManifestError(f"the model was signed for story {story!r}, this endpoint serves {trust.story!r}: refused")

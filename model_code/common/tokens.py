@@ -1,4 +1,4 @@
-"""Text -> token ids with the `tokenizers` library alone: importing transformers costs a second and serving needs none of it."""
+"""Text -> token ids with the `tokenizers` library alone: transformers takes seconds to import."""
 
 from __future__ import annotations
 
@@ -33,8 +33,11 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self.max_tokens = max_tokens
-        self.pad_id = next((i for name in ("<pad>", "[PAD]") if (i := self._tokenizer.token_to_id(name)) is not None), 0)
-        self._unknown = {i for name in ("<unk>", "[UNK]") if (i := self._tokenizer.token_to_id(name)) is not None}
+        self.pad_id = min(self._numbers("<pad>", "[PAD]"), default=0)
+        self._unknown = self._numbers("<unk>", "[UNK]")
+
+    def _numbers(self, *names: str) -> set[int]:
+        return {i for name in names if (i := self._tokenizer.token_to_id(name)) is not None}
 
     def encode(self, text: str) -> Encoded:
         return self._encoded(self._tokenizer.encode(text))

@@ -34,8 +34,9 @@ _INTO_JAPANESE = (
     (re.compile(r"\bnew\b", re.I), "新しい"), (re.compile(r"\bmanga\b", re.I), "漫画"),
 )
 _INTO_ENGLISH = (
-    ("すみません", "sorry"), ("お願いします", "please"), ("ください", " please"), ("今日", "today"), ("明日", "tomorrow"),
-    ("注文", "order"), ("漫画", "manga"), ("マンガ", "manga"), ("新刊", "new volume"), ("本", "book"), ("教えて", "tell me"),
+    ("すみません", "sorry"), ("お願いします", "please"), ("ください", " please"), ("今日", "today"),
+    ("明日", "tomorrow"), ("注文", "order"), ("漫画", "manga"), ("マンガ", "manga"), ("新刊", "new volume"),
+    ("教えて", "tell me"),
 )
 
 

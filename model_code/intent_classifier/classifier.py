@@ -40,7 +40,8 @@ def save_classifier(model: IntentClassifier, folder: Path, *, pretrained: Path, 
     """A Hugging Face folder in float16 (half the bytes; no measurable loss) with head and labels beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     encoder = model.sentence.encoder
-    weights = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in encoder.state_dict().items()}
+    state = encoder.state_dict()
+    weights = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in state.items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     encoder.config.save_pretrained(folder)  # type: ignore[union-attr,operator]
     for path in pretrained.iterdir():

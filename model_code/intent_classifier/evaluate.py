@@ -92,7 +92,7 @@ def comparison_of(
 
 def latency_of(predictor: Predictor, golden: Sequence[Example], meta: Meta) -> dict[str, float]:
     """Percentiles of requests through the serving handler, one thread, after a warm-up."""
-    handler = Handler(predictor=predictor, story=meta.story, model_version="candidate", log=lambda event, **fields: None)
+    handler = Handler(predictor=predictor, story=meta.story, model_version="candidate", log=lambda *_, **__: None)
     predictor.warm_up()
     bodies = [json.dumps({"text": row.text}).encode() for row in golden[:LATENCY_REQUESTS]]
     times = []
@@ -147,8 +147,9 @@ def evaluate(
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "story": meta.story, "taxonomy": asdict(meta.taxonomy),
         "dataset": {
-            "freeze_id": meta.freeze.get("freeze_id"), "rows": meta.counts["rows"], "kappa": meta.freeze.get("kappa", {}),
-            "label_version_to": meta.freeze.get("label_version", {}).get("to"), "kind": meta.taxonomy.kind,
+            "freeze_id": meta.freeze.get("freeze_id"), "rows": meta.counts["rows"],
+            "kappa": meta.freeze.get("kappa", {}), "label_version_to": meta.freeze.get("label_version", {}).get("to"),
+            "kind": meta.taxonomy.kind,
         },
         "golden": {"rows": len(golden), "adversarial_rows": len(suite)},
         "metrics": metrics_of(golden, found, suite, attacked),
@@ -158,11 +159,12 @@ def evaluate(
     }
     if champion_version != "none":
         if not is_model(champion):
-            raise ValueError(f"champion {champion_version} was named but {champion} holds no model: its prefix is empty "
-                             "or wrong. Pass --champion-version none for a first promotion.")
+            raise ValueError(f"champion {champion_version} was named but {champion} holds no model: its prefix is "
+                             "empty or wrong. Pass --champion-version none for a first promotion.")
         rival = Predictor(champion / SERVING_FOLDER, threads=BATCH_THREADS).predict_many(texts)
         theirs, theirs_attacked = rival[: len(golden)], rival[len(golden) :]
-        report["champion"] = {"version": champion_version, "metrics": metrics_of(golden, theirs, suite, theirs_attacked)}
+        report["champion"] = {"version": champion_version,
+                              "metrics": metrics_of(golden, theirs, suite, theirs_attacked)}
         report["comparison"] = comparison_of(
             meta.taxonomy, golden, (_right(golden, found), _right(golden, theirs)),
             (_right(suite, attacked), _right(suite, theirs_attacked)))

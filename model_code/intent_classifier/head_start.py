@@ -32,7 +32,9 @@ def started_head(vectors: Floats, labels: Sequence[int], *, classes: int) -> tup
     return weight / temperature, bias / temperature
 
 
-def discriminant(vectors: Floats, labels: Sequence[int], *, classes: int, shrinkage: float = 0.2) -> tuple[Floats, Floats]:
+def discriminant(
+    vectors: Floats, labels: Sequence[int], *, classes: int, shrinkage: float = 0.2,
+) -> tuple[Floats, Floats]:
     """Linear discriminant analysis with equal priors and a covariance shrunk towards its diagonal mean.
 
     Parameters

@@ -21,15 +21,16 @@ MIN_CONFIDENCE = INTENT_CLASSIFIER.prefilter_min_confidence
 # label set -> (intent, pattern), matched anywhere in the redacted text, without case
 PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
     "manga14-v1": (
-        ("escalation", r"\b(speak|talk|chat|connect|transfer|put)\b.{0,20}\b(human|person|agent|representative|manager|supervisor)\b"),
+        ("escalation", r"\b(speak|talk|chat|connect|transfer|put)\b.{0,20}"
+                       r"\b(human|person|agent|representative|manager|supervisor)\b"),
         ("escalation", r"(担当者|責任者|オペレーター|人間|上司)(の方)?(に|と|へ).{0,8}(代わ|繋|つな|話|相談)"),
         ("return_request", r"\b(return|send back|refund)\b.{0,30}\b(it|this|them|volume|book|copy|order)\b"),
         ("return_request", r"返品(し|を|の手続|希望|お願い|でき)"),
         ("order_status", r"\bwhere('s| is) my (order|package|parcel)\b"),
         ("account_help", r"\b(reset|forgot|forgotten|change)\b.{0,15}\bpassword\b"),
         ("account_help", r"(パスワード|password).{0,10}(忘れ|リセット|変更|reset)"),
-        ("smalltalk", r"^(hi|hello|hey|thanks|thank you|good (morning|evening|night)|こんにちは|こんばんは|おはよう(ございます)?"
-                      r"|ありがとう(ございます)?)[!！.。 ]*$"),
+        ("smalltalk", r"^(hi|hello|hey|thanks|thank you|good (morning|evening|night)|こんにちは|こんばんは"
+                      r"|おはよう(ございます)?|ありがとう(ございます)?)[!！.。 ]*$"),
     ),
 }
 

@@ -35,7 +35,8 @@ DATASET_FILE, MANIFEST_FILE = "dataset.jsonl", "manifest.json"
 
 def split(rows: Iterable[Example], *, golden_share: float) -> tuple[list[Example], list[Example]]:
     """(training rows, golden rows) without a text on both sides."""
-    train, golden = [], []
+    train: list[Example] = []
+    golden: list[Example] = []
     for row in rows:
         chosen = golden if is_golden({"id": row.id, "group_id": row.group_id}, golden_share) else train
         chosen.append(row)
@@ -46,7 +47,8 @@ def split(rows: Iterable[Example], *, golden_share: float) -> tuple[list[Example
 def _read_dataset(folder: Path) -> tuple[list[Example], dict[str, Any]]:
     for name in (DATASET_FILE, MANIFEST_FILE):
         if not (folder / name).exists():
-            raise LabelFileError(f"{folder / name} is missing: a frozen data set has {DATASET_FILE} and {MANIFEST_FILE}")
+            raise LabelFileError(f"{folder / name} is missing: a frozen data set has {DATASET_FILE} "
+                                 f"and {MANIFEST_FILE}")
     manifest: dict[str, Any] = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))
     with (folder / DATASET_FILE).open(encoding="utf-8") as stream:
         raw = [json.loads(line) for line in stream]
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=13)
     args = parser.parse_args(argv)
     meta = prepare(args.dataset, args.output, seed=args.seed)
-    log_event("prepared", story=meta.story, taxonomy=meta.taxonomy.name, **meta.counts)
+    log_event("prepared", story=meta.story, taxonomy=meta.taxonomy.name, counts=meta.counts)
 
 
 if __name__ == "__main__":

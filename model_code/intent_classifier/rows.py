@@ -27,7 +27,8 @@ class Example:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Example:
-        return cls(**{name: raw.get(name) for name in cls.__dataclass_fields__})
+        optional = {name: raw.get(name) for name in ("cohort", "daypart", "group_id", "attack")}
+        return cls(id=raw["id"], text=raw["text"], label=raw["label"], language=raw["language"], **optional)
 
 
 @dataclass(frozen=True, kw_only=True)

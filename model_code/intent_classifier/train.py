@@ -96,9 +96,10 @@ def set_head(model: IntentClassifier, data: Encoded, config: TrainConfig, where:
 
 def train_classifier(
     rows: Sequence[Example], labels: Sequence[str], config: TrainConfig, *, pretrained: Path,
-    tokenizer: TextTokenizer, checkpoint_dir: Path, where: Distributed = Distributed(),
+    tokenizer: TextTokenizer, checkpoint_dir: Path, where: Distributed | None = None,
 ) -> Trained:
     """Fine-tune on all rows but the held-out ones, fit the temperature on those."""
+    where = where or Distributed()
     torch.manual_seed(config.seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
     used, held = hold_out(rows, config.holdout_share)

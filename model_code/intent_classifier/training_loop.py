@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ class Distributed:
 
     rank: int = 0
     world: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def main(self) -> bool:
@@ -210,7 +210,8 @@ def vectors_of(model: IntentClassifier, data: Encoded, config: TrainConfig, devi
 
 
 def _in_length_order(
-    forward: Callable[[Tensor, Tensor], Tensor], data: Encoded, config: TrainConfig, device: torch.device, *, width: int,
+    forward: Callable[[Tensor, Tensor], Tensor], data: Encoded, config: TrainConfig, device: torch.device, *,
+    width: int,
 ) -> np.ndarray:
     found = np.zeros((len(data.labels), width), dtype=np.float32)
     order = sorted(range(len(data.labels)), key=lambda i: len(data.ids[i]))

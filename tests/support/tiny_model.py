@@ -48,7 +48,7 @@ def folder(name: str) -> Path:
 def rows(count: int = 240, *, seed: int = 1) -> list[dict[str, object]]:
     """Label rows that a bag of words separates, in two languages and two cohorts."""
     rng = random.Random(seed)
-    found = []
+    found: list[dict[str, object]] = []
     for number in range(count):
         label = TAXONOMY.labels[number % 3]
         japanese = number % 2 == 1
@@ -111,7 +111,8 @@ def job_environ(model_dir: Path, *, pretrained: Path | None = None, **changes: o
     settings = {**asdict(TINY), **changes}
     return {
         "SM_CHANNEL_TRAIN": str(prepared_dir()), "SM_CHANNEL_PRETRAINED": str(pretrained or encoder_dir()),
-        "SM_MODEL_DIR": str(model_dir), "SM_HPS": json.dumps({k.replace("_", "-"): str(v) for k, v in settings.items()}),
+        "SM_MODEL_DIR": str(model_dir),
+        "SM_HPS": json.dumps({k.replace("_", "-"): str(v) for k, v in settings.items()}),
         "SAGEMAKER_BASE_DIR": str(model_dir.parent / f"{model_dir.name}-ml"),
     }
 

@@ -89,7 +89,8 @@ def test_a_log_line_is_one_json_object() -> None:
     stream = io.StringIO()
     log_event("trained", stream=stream, steps=3)
     [line] = stream.getvalue().splitlines()
-    assert json.loads(line)["event"] == "trained" and json.loads(line)["steps"] == 3
+    assert json.loads(line)["event"] == "trained"
+    assert json.loads(line)["steps"] == 3
 
 
 @pytest.mark.parametrize("image", ["training", "serving"])

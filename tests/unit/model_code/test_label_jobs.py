@@ -105,19 +105,23 @@ def test_the_newest_row_of_an_id_wins_and_the_bytes_depend_on_the_labels_only(
     freeze(STORY, tmp_path / "two", above=1, records=records, policy=POLICY)
     assert (tmp_path / "one/dataset.jsonl").read_bytes() == (tmp_path / "two/dataset.jsonl").read_bytes()
     rows = [json.loads(x) for x in (tmp_path / "one/dataset.jsonl").read_text().splitlines()]
-    assert [r["id"] for r in rows] == sorted(r["id"] for r in rows) and len(rows) == 200
+    assert [r["id"] for r in rows] == sorted(r["id"] for r in rows)
+    assert len(rows) == 200
     assert (rows[7]["label"], rows[3]["text"]) == ("get_weather", "mended")
     manifest = json.loads((tmp_path / "one/manifest.json").read_text())
     assert (answer["status"], answer["label_version_to"]) == ("frozen", 2)
-    assert manifest["taxonomy"]["name"] == "snips-v1" and manifest["languages"] == {"en": 200}
+    assert manifest["taxonomy"]["name"] == "snips-v1"
+    assert manifest["languages"] == {"en": 200}
 
 
 def test_only_rows_of_the_newest_label_set_are_frozen(tmp_path: Path, records: LabelRecords) -> None:
     take_in(tmp_path, records, "a", [row(i) for i in range(10)])
-    other = [{"id": f"o{i}", "text": f"other {i}", "label": ("x", "y")[i % 2]} for i in range(60)]
+    other: list[dict[str, object]] = [
+        {"id": f"o{i}", "text": f"other {i}", "label": ("x", "y")[i % 2]} for i in range(60)]
     take_in(tmp_path, records, "b", other)
     answer = freeze(STORY, tmp_path / "out", above=0, records=records, policy=POLICY)
-    assert answer["rows"] == 60 and answer["taxonomy"].startswith("derived-")
+    assert answer["rows"] == 60
+    assert answer["taxonomy"].startswith("derived-")
 
 
 def test_no_label_above_the_promoted_version_is_said_but_frozen_all_the_same(

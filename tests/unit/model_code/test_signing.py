@@ -85,8 +85,10 @@ RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key(
 
 
 @pytest.mark.parametrize(("key", "says"), [
-    ("", "not a base64 DER"), ("!!!", "not a base64 DER"), (base64.b64encode(b"nonsense").decode(), "not a base64 DER"),
-    (base64.b64encode(RSA.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode(), "elliptic-curve key"),
+    ("", "not a base64 DER"), ("!!!", "not a base64 DER"),
+    (base64.b64encode(b"nonsense").decode(), "not a base64 DER"),
+    (base64.b64encode(RSA.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode(),
+     "elliptic-curve key"),
 ])
 def test_an_unusable_key_trusts_nothing(signed: tuple[Path, Trust], key: str, says: str) -> None:
     model, trust = signed

@@ -64,7 +64,8 @@ def test_the_worst_member_of_a_family_is_named_with_the_thinnest_evidence() -> N
     assert family.worst == "bad"
     assert family.interval.upper < 0
     assert family.interval.rows == 12
-    assert set(family.to_dict()["members"]) == {"fine", "bad", "few"}  # type: ignore[arg-type]
+    assert set(family.members) == {"fine", "bad", "few"}
+    assert family.to_dict()["worst"] == "bad"
 
 
 def test_a_family_is_harder_to_fail_than_one_test() -> None:

@@ -180,7 +180,8 @@ def test_held_out_rows_are_kept_from_training_by_group() -> None:
     rows = read_rows(tiny_model.prepared_dir() / "train.jsonl")
     grouped = [replace(row, group_id=f"g{i % 20}") for i, row in enumerate(rows)]
     train, held = hold_out(grouped, 0.2)
-    assert train and held
+    assert train
+    assert held
     assert not {r.group_id for r in train} & {r.group_id for r in held}
     assert hold_out(rows[:1], 0.99) == (rows[:1], [])
 
