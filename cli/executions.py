@@ -61,36 +61,40 @@ def start(target: Target, machine: str, body: dict[str, Any], *, name: str) -> s
     return str(answer["executionArn"])
 
 
-def states_entered(target: Target, arn: str) -> tuple[str, ...]:
-    """Names of the states an execution has entered, in order."""
-    pages = target.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
-    found = [
-        event["stateEnteredEventDetails"]["name"]
-        for page in pages
-        for event in page["events"]
-        if "stateEnteredEventDetails" in event
-    ]
-    return tuple(found)
+def states_entered(target: Target, arn: str, *, after: int = 0) -> tuple[tuple[str, ...], int]:
+    """(names of the states entered, in order; the last event's id), from the event after `after` on.
 
-
-def watch(target: Target, arn: str, *, timeout_s: float) -> Iterator[tuple[str, str]]:
-    """(status, state) whenever a new state is entered, until the execution ends."""
+    Newest first, because a watcher has seen all but the last few of what may be thousands.
+    """
     sfn = target.client("stepfunctions")
-    seen = 0
+    found: list[str] = []
+    last, token = after, ""
+    while True:
+        page = sfn.get_execution_history(
+            executionArn=arn, reverseOrder=True, maxResults=100, **({"nextToken": token} if token else {})
+        )
+        new = [event for event in page["events"] if event["id"] > after]
+        last = max([last, *(event["id"] for event in new)])
+        found += [e["stateEnteredEventDetails"]["name"] for e in new if "stateEnteredEventDetails" in e]
+        token = page.get("nextToken", "")
+        if not token or len(new) < len(page["events"]):
+            return tuple(reversed(found)), last
+
+
+def watch(target: Target, arn: str, *, timeout_s: float) -> Iterator[str]:
+    """Each state as it is entered, until the execution ends."""
+    sfn = target.client("stepfunctions")
+    last, state = 0, "(none)"
     deadline = time.monotonic() + timeout_s
     while True:
         status = sfn.describe_execution(executionArn=arn)["status"]
-        states = states_entered(target, arn)
-        for state in states[seen:]:
-            yield status, state
-        seen = len(states)
+        states, last = states_entered(target, arn, after=last)
+        for state in states:
+            yield state
         if status != "RUNNING":
             return
         if time.monotonic() > deadline:
-            raise TimeoutError(
-                f"{arn.rsplit(':', 1)[-1]} still runs after {timeout_s:.0f} s in state "
-                f"{states[-1] if states else '(none)'}"
-            )
+            raise TimeoutError(f"{arn.rsplit(':', 1)[-1]} still runs after {timeout_s:.0f} s in state {state}")
         time.sleep(POLL_S)
 
 
@@ -104,7 +108,7 @@ def outcome(status: str, states: tuple[str, ...]) -> str:
 def finished(target: Target, arn: str) -> Finished:
     """What became of an ended execution."""
     described = target.client("stepfunctions").describe_execution(executionArn=arn)
-    states = states_entered(target, arn)
+    states, _ = states_entered(target, arn)
     seconds = (described.get("stopDate", datetime.now(UTC)) - described["startDate"]).total_seconds()
     return Finished(
         arn=arn,
@@ -125,7 +129,7 @@ def wait(
     timeout_s: float = 3600,
     on_state: Callable[[str], None] = lambda state: None,
 ) -> Finished:
-    for _, state in watch(target, arn, timeout_s=timeout_s):
+    for state in watch(target, arn, timeout_s=timeout_s):
         on_state(state)
     return finished(target, arn)
 

@@ -102,7 +102,7 @@ def flag_flipped_midway(stage: Stage) -> str:
         arn = executions.start_retrain(
             stage.target, stage.slug, reason="flag flips while it trains", hyperparameters=BRIEF
         )
-        for _, state in executions.watch(stage.target, arn, timeout_s=RUN_TIMEOUT_S):
+        for state in executions.watch(stage.target, arn, timeout_s=RUN_TIMEOUT_S):
             stage.say(f"flag_flipped_midway: {state}")
             if state == "WaitPipeline":
                 break
