@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any, TypeVar
 
@@ -25,7 +24,6 @@ def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: in
     import boto3
     from botocore.config import Config
 
-    _trace_calls()
     return boto3.client(
         service,
         config=Config(
@@ -34,15 +32,6 @@ def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: in
             retries={"mode": "standard", "total_max_attempts": attempts},
         ),
     )
-
-
-@cache
-def _trace_calls() -> None:
-    """X-Ray segments for AWS calls. Patched here, not in Tracer: botocore stays out of the cold import."""
-    if os.environ.get("_X_AMZN_TRACE_ID"):
-        from aws_xray_sdk.core import patch  # type: ignore[import-untyped]
-
-        patch(("botocore",))
 
 
 def error_code(error: Exception) -> str:

@@ -5,14 +5,18 @@ Events, answers and error texts are never logged or traced: ids only (residency)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
-from aws_lambda_powertools.tracing import Tracer
 
 from contracts import metrics
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.tracing import Tracer
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -23,16 +27,14 @@ logger = Logger(service="mangaassist")
 
 
 def instrumented(name: str) -> Callable[[Handler], Handler]:
-    """Decorate a handler: ids in every log line, one X-Ray segment, errors by class name."""
-    tracer = Tracer(service=name, auto_patch=False)
+    """Decorate a handler: ids in every log line, an X-Ray segment, errors by class name."""
 
     def decorate(function: Handler) -> Handler:
         @logger.inject_lambda_context(clear_state=True)
-        @tracer.capture_lambda_handler(capture_response=False, capture_error=False)
         def wrapped(event: dict[str, Any], context: Any) -> dict[str, Any]:
             logger.append_keys(function=name, **_ids(event))
             try:
-                answer = function(event, context)
+                answer = _traced(function, name)(event, context)
             except Exception as error:
                 logger.error("step failed", error=type(error).__name__)
                 raise
@@ -42,6 +44,26 @@ def instrumented(name: str) -> Callable[[Handler], Handler]:
         return wrapped
 
     return decorate
+
+
+def is_sampled() -> bool:
+    """Whether X-Ray records this invocation."""
+    return "Sampled=1" in os.environ.get("_X_AMZN_TRACE_ID", "")
+
+
+def _traced(function: Handler, name: str) -> Handler:
+    if not is_sampled():
+        return function
+    return _tracer(name).capture_lambda_handler(function, capture_response=False, capture_error=False)
+
+
+@cache
+def _tracer(name: str) -> Tracer:
+    """Made for the first sampled invocation: importing X-Ray's SDK builds an X-Ray client, which takes
+    longer than all of a handler's own imports together."""
+    from aws_lambda_powertools.tracing import Tracer
+
+    return Tracer(service=name, patch_modules=("botocore",))
 
 
 def _ids(event: Mapping[str, Any]) -> dict[str, str]:

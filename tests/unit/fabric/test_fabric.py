@@ -85,7 +85,8 @@ def test_a_request_id_is_born_where_the_caller_has_none(stubbed: Stubbed) -> Non
 
 @pytest.mark.parametrize(("text", "code"), [
     ("", "text_empty"), ("x" * 2_001, "text_too_long"), ("あ" * 16_000, "body_too_large"),
-    ("\ud800", "unpaired_surrogate"), ("a\x00", "control_characters"), (None, "text_not_a_string"), (b"bytes", "text_not_a_string"),
+    ("\ud800", "unpaired_surrogate"), ("a\x00", "control_characters"), (None, "text_not_a_string"),
+    (b"bytes", "text_not_a_string"),
 ])
 def test_a_text_that_no_model_can_answer_is_refused_before_it_is_sent(stubbed: Stubbed, text: Any, code: str) -> None:
     with pytest.raises(BadRequest) as caught:

@@ -44,7 +44,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "_X_AMZN_TRACE_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(boto3, "client", SESSION.client)
-    caches = (lambda_aws.client, lambda_aws.environment, lambda_aws._trace_calls)
+    caches = (lambda_aws.client, lambda_aws.environment)
     for cached in caches:
         cached.cache_clear()
     yield

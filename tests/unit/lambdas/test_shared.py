@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -48,15 +46,33 @@ def test_clients_wait_a_bounded_time_and_are_kept() -> None:
     assert client("s3") is client("s3")
 
 
-def test_calls_are_traced_only_where_lambda_traces(monkeypatch: pytest.MonkeyPatch) -> None:
-    patched: list[tuple[str, ...]] = []
-    core = ModuleType("aws_xray_sdk.core")
-    core.patch = patched.append  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "aws_xray_sdk.core", core)
-    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-2-3")
-    client("s3")
-    client("sqs")
-    assert patched == [("botocore",)]
+def test_xray_is_loaded_for_a_sampled_invocation_only(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    segments: list[str] = []
+
+    class RecordingTracer:
+        """Stands for X-Ray's daemon, which is not here."""
+
+        def __init__(self, service: str, patch_modules: tuple[str, ...]) -> None:
+            assert patch_modules == ("botocore",)
+            self.service = service
+
+        def capture_lambda_handler(self, function: Any, *, capture_response: bool, capture_error: bool) -> Any:
+            # either would put answers or error texts into traces
+            assert (capture_response, capture_error) == (False, False)
+            segments.append(self.service)
+            return function
+
+    monkeypatch.setattr("aws_lambda_powertools.tracing.Tracer", RecordingTracer)
+    handler = instrumented("traced")(lambda event, context: {})
+    for trace in ("", "Root=1-2-3;Sampled=0", "Root=1-2-3;Sampled=1"):
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
+        handler({}, context)
+    assert segments == ["traced"]
+
+
+def test_a_sampled_invocation_is_traced_by_powertools(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-2-3;Sampled=1")
+    assert instrumented("really_traced")(lambda event, context: {"answer": 1})({}, context) == {"answer": 1}
 
 
 def test_only_an_aws_error_has_an_aws_code() -> None:
