@@ -75,13 +75,14 @@ class PlatformFunction(Construct):
         self.role = service_role(self, "Role", service="lambda.amazonaws.com",
                                  description=f"What {self.name} may call", statements=[*own, *statements])
         code = source_asset(self, "Code", ["contracts", "lambdas/shared", f"lambdas/{contract.name}"])
-        variables = {**environment.to_environ(), "POWERTOOLS_SERVICE_NAME": self.name}
+        # No POWERTOOLS_SERVICE_NAME: it would add a dimension to every metric, and no alarm would match.
+        variables = environment.to_environ()
         self.resource = lambda_.CfnFunction(
             self, "Default", function_name=self.name, runtime=RUNTIME, handler=contract.handler,
             role=self.role.role_arn, layers=[layer_arn], timeout=contract.timeout_s, memory_size=contract.memory_mb,
             architectures=["x86_64"], kms_key_arn=key.key_arn,
             code=lambda_.CfnFunction.CodeProperty(s3_bucket=code.s3_bucket_name, s3_key=code.s3_object_key),
-            environment=lambda_.CfnFunction.EnvironmentProperty(variables=variables),
+            environment=lambda_.CfnFunction.EnvironmentProperty(variables=variables) if variables else None,
             tracing_config=lambda_.CfnFunction.TracingConfigProperty(mode="Active"),
             logging_config=lambda_.CfnFunction.LoggingConfigProperty(log_group=group.log_group_name),
             dead_letter_config=lambda_.CfnFunction.DeadLetterConfigProperty(

@@ -1,0 +1,69 @@
+"""synth_seconds: `cdk synth` of all three deployments, whole process, beside an app of bare L1 resources.
+
+Both run through the CDK CLI into an empty folder, in turns; the median of each counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.common import ROOT, write
+
+ROUNDS = 3
+LIMIT_S, LIMIT_RATIO = 20.0, 1.5
+
+
+def _cdk(command: str, output: Path, environment: dict[str, str]) -> float:
+    """Seconds of one synth."""
+    shutil.rmtree(output, ignore_errors=True)
+    cli = ROOT / "node_modules" / ".bin" / "cdk"
+    if not cli.exists():
+        raise FileNotFoundError(f"{cli.relative_to(ROOT)} is missing: run `make setup`")
+    started = time.perf_counter()
+    subprocess.run([str(cli), "synth", "--quiet", "--app", command, "--output", str(output)], cwd=ROOT, check=True,
+                   env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def _counts(output: Path) -> dict[str, dict[str, int]]:
+    """STAGE/STACK -> type -> number of resources."""
+    found = {}
+    for path in sorted(output.glob("assembly-*/*.template.json")):
+        resources = json.loads(path.read_text("utf-8"))["Resources"].values()
+        stage = path.parent.name.removeprefix("assembly-")
+        found[f"{stage}/{path.name.split('.')[0]}"] = dict(sorted(Counter(r["Type"] for r in resources).items()))
+    return found
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        ours_app, peer_app = f"{sys.executable} app.py", f"{sys.executable} benchmarks/synth_peer_app.py"
+        _cdk(ours_app, folder / "ours", {})  # fills Python's and Node's caches for both
+        counts = _counts(folder / "ours")
+        (folder / "counts.json").write_text(json.dumps(counts), "utf-8")
+        total = sum(n for types in counts.values() for n in types.values())
+        ours, peer = [], []
+        for _ in range(ROUNDS):
+            ours.append(_cdk(ours_app, folder / "ours", {}))
+            peer.append(_cdk(peer_app, folder / "peer", {"PEER_COUNTS": str(folder / "counts.json")}))
+            made = sum(n for types in _counts(folder / "peer").values() for n in types.values())
+            if made != total:
+                raise RuntimeError(f"the peer made {made} resources, ours {total}: not comparable")
+    write("synth_seconds", unit="s", better="lower", ours=statistics.median(ours),
+          peers={"bare L1 resources": statistics.median(peer)},
+          workload=f"cdk synth, {len(counts)} stacks, {total} resources, median of {ROUNDS}",
+          extra={"limit": LIMIT_S, "limit_ratio": LIMIT_RATIO, "rounds": {"ours": ours, "peer": peer}})
+
+
+if __name__ == "__main__":
+    main()
