@@ -30,12 +30,12 @@ def main(config_json: str) -> None:
 
 def build(config: LocalConfig):  # type: ignore[no-untyped-def]
     """The ASGI application with every hook in place."""
+    from ministack import app as ministack_app
+
     from local import front, functions, registry, resources
     from local.events import alarms, parameters, schedules, targets
     from local.stacks import hooks as stacks
     from local.states import engine
-
-    from ministack import app as ministack_app
 
     for module in (resources, registry, functions, engine, stacks, alarms, parameters, targets, schedules):
         module.install(config)

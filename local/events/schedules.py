@@ -90,7 +90,7 @@ def next_cron(expression: str, zone: zoneinfo.ZoneInfo, after: float) -> datetim
     if fields is None:
         raise ValueError(f"{expression!r} is no schedule expression: cron(6 fields), rate(N unit) or at(moment)")
     # ministack's search takes a time zone's wall clock when told that it is UTC
-    wall = datetime.datetime.fromtimestamp(after, tz=zone).replace(tzinfo=datetime.timezone.utc)
+    wall = datetime.datetime.fromtimestamp(after, tz=zone).replace(tzinfo=datetime.UTC)
     found = eventbridge._cron_next_fire(fields, wall)
     return None if found is None else found.replace(tzinfo=zone)
 

@@ -101,7 +101,7 @@ def _with_context(template: str | None, event: dict[str, Any]) -> str:
 def _iso(event: dict[str, Any]) -> str:
     import datetime
 
-    moment = datetime.datetime.fromtimestamp(int(event["Time"]), tz=datetime.timezone.utc)
+    moment = datetime.datetime.fromtimestamp(int(event["Time"]), tz=datetime.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -24,11 +24,11 @@ _PLACEHOLDERS = ("AWS::CloudFormation::WaitConditionHandle", "AWS::CloudFormatio
 def install(config: LocalConfig) -> None:
     from ministack.services.cloudformation import provisioners, stacks
 
-    from local.stacks import by_api, log_queries, mended, network, observability, scaling
+    from local.stacks import buckets, by_api, log_queries, mended, network, observability, scaling, unread
 
     by_api.configure(config)
     log_queries.install(config)
-    for module in (mended, network, observability, scaling):
+    for module in (buckets, mended, network, observability, scaling):
         provisioners._RESOURCE_HANDLERS.update(module.handlers())
         for resource_type, tag_property in getattr(module, "TAGGED", {}).items():
             provisioners._STACK_TAG_PROPERTY[resource_type] = (tag_property, "list")
@@ -36,7 +36,14 @@ def install(config: LocalConfig) -> None:
 
     def provision_resource(resource_type: str, logical_id: str, props: Any, stack_name: str) -> Any:
         _check(resource_type, props)
-        return provision(resource_type, logical_id, props, stack_name)
+        watched = unread.Watched(props)
+        created = provision(resource_type, logical_id, watched, stack_name)
+        try:
+            unread.refuse_unread(resource_type, watched)
+        except ValueError:
+            provisioners._delete_resource(resource_type, created[0], props, stack_name, logical_id)
+            raise
+        return created
 
     def update_resource(resource_type: str, physical_id: str, old: Any, new: Any, *rest: Any) -> Any:
         if old != new:
@@ -44,7 +51,7 @@ def install(config: LocalConfig) -> None:
         return update(resource_type, physical_id, old, new, *rest)
 
     on_worker = stacks._runs_on_worker_thread
-    through_api = {*network.handlers(), *observability.handlers(), *scaling.handlers()} - {"AWS::CloudWatch::Alarm"}
+    through_api = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable", *network.handlers(), *observability.handlers(), *scaling.handlers()} - {"AWS::CloudWatch::Alarm"}
     stacks._runs_on_worker_thread = lambda kind: kind in through_api or on_worker(kind)
     for module in (provisioners, stacks):
         module._provision_resource = provision_resource

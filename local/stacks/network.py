@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from local.stacks.by_api import ApiResource, Created, as_bool, client, handlers as by_api, present
+from local.stacks.by_api import ApiResource, Created, as_bool, client, present
+from local.stacks.by_api import handlers as by_api
 
 TAGGED = {"AWS::EC2::FlowLog": "Tags", "AWS::EC2::NetworkAcl": "Tags", "AWS::EC2::DHCPOptions": "Tags"}
 

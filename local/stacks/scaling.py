@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from local.stacks.by_api import ApiResource, Created, client, handlers as by_api, present
+from local.stacks.by_api import ApiResource, Created, client, present
+from local.stacks.by_api import handlers as by_api
 
 
 def handlers() -> dict[str, dict[str, Any]]:

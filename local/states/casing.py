@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import botocore.session
@@ -22,7 +22,7 @@ class UnknownParameter(ValueError):
     """A member that the operation does not have; AWS refuses the call."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def service_model(service: str) -> ServiceModel:
     return botocore.session.get_session().get_service_model(service)
 
@@ -31,7 +31,7 @@ _SERVICE_NAMES = {"cloudwatchlogs": "logs", "eventbridge": "events", "sfn": "ste
                   "elasticloadbalancingv2": "elbv2", "costexplorer": "ce"}  # where ASL and boto3 differ
 
 
-@lru_cache(maxsize=None)
+@cache
 def boto_service(name: str) -> str:
     """`sagemakerruntime` -> `sagemaker-runtime`; ValueError for a service that boto3 does not know."""
     if name in _SERVICE_NAMES:
@@ -42,7 +42,7 @@ def boto_service(name: str) -> str:
     raise ValueError(f"there is no AWS service {name!r} for a task resource arn:aws:states:::aws-sdk:{name}:...")
 
 
-@lru_cache(maxsize=None)
+@cache
 def error_prefix(name: str) -> str:
     """`ssm` -> `Ssm`, `dynamodb` -> `DynamoDb`: the Java SDK's class names begin so."""
     return "".join(pascal(word) for word in str(service_model(boto_service(name)).service_id).split())
@@ -106,7 +106,7 @@ def from_boto(value: Any, shape: Shape | None, *, epoch_ms: bool = False) -> Any
 
 def iso(moment: datetime.datetime) -> str:
     """2026-11-23T11:41:49.123Z, as the SDK integrations print times."""
-    utc = moment.astimezone(datetime.timezone.utc)
+    utc = moment.astimezone(datetime.UTC)
     return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
 
 

@@ -192,7 +192,7 @@ def _stop(data: dict[str, Any], original: Any) -> Any:
             execution["events"].closed = True
         environment = _RUNNING.get(str(arn))
         if environment is not None:
-            environment.set_stop(stop_date=datetime.datetime.now(datetime.timezone.utc),
+            environment.set_stop(stop_date=datetime.datetime.now(datetime.UTC),
                                  error=data.get("error"), cause=data.get("cause"))
     return answer
 
@@ -252,7 +252,7 @@ def _send_task_heartbeat(data: dict[str, Any]) -> Any:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def _zulu(iso: str) -> str:

@@ -211,7 +211,7 @@ def test_a_schedules_cron_is_read_in_its_own_time_zone() -> None:
 
     from local.events.schedules import next_cron
 
-    monday = datetime.datetime(2026, 11, 23, tzinfo=datetime.timezone.utc).timestamp()
+    monday = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC).timestamp()
     found = next_cron("cron(0 3 ? * FRI *)", ZoneInfo("Asia/Tokyo"), monday)
     assert found is not None
-    assert found.astimezone(datetime.timezone.utc) == datetime.datetime(2026, 11, 26, 18, tzinfo=datetime.timezone.utc)
+    assert found.astimezone(datetime.UTC) == datetime.datetime(2026, 11, 26, 18, tzinfo=datetime.UTC)

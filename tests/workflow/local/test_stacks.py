@@ -73,6 +73,18 @@ def test_an_update_keeps_a_parameters_value_unless_its_own_properties_changed(aw
     assert ssm.get_parameter(Name=flag)["Parameter"]["Value"] == "on", "as on AWS: another property changed"
 
 
+@pytest.mark.surface("AWS::SSM::Parameter")
+def test_a_new_stack_tag_resets_a_parameter_as_it_does_on_aws(aws: EmbeddedAws) -> None:
+    flag = f"/{unique('flag')}"
+    resources = {"Flag": parameter(flag, "on")}
+    stack = create(aws, resources)
+    aws.client("ssm").put_parameter(Name=flag, Value="off", Overwrite=True)
+    aws.client("cloudformation").update_stack(StackName=stack["StackName"], Tags=[{"Key": "k", "Value": "v"}],
+                                              TemplateBody=json.dumps({"Resources": resources}))
+    settle(aws, stack["StackName"])
+    assert aws.client("ssm").get_parameter(Name=flag)["Parameter"]["Value"] == "on"
+
+
 @pytest.mark.surface("CloudFormation: updates")
 def test_an_update_touches_only_what_changed(aws: EmbeddedAws) -> None:
     keep, change = unique("keep"), unique("change")

@@ -108,5 +108,6 @@ second = app.node.try_get_context("variant") == "second"
 stack = NotesStack(app, "Notes", second=second, env=cdk.Environment(region="eu-west-1"),
                    synthesizer=cdk.DefaultStackSynthesizer(generate_bootstrap_version_rule=False))
 if second:
-    cdk.Tags.of(stack).add("colour", "green", exclude_resource_types=["AWS::SSM::Parameter"])
+    # without aws:cdk:stack it would be a stack tag too, and CloudFormation passes those on to every resource
+    cdk.Tags.of(stack).add("colour", "green", exclude_resource_types=["AWS::SSM::Parameter", "aws:cdk:stack"])
 app.synth()
