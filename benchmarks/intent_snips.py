@@ -2,8 +2,7 @@
 
     python -m benchmarks.intent_snips [--seeds 1] [--folds 5]
 
-Every fold trains the way the job does (its held-out tenth included, which fits the temperature and
-is not trained on), exports the int8 graph and answers the fold's test rows with it: the accuracy
+Every fold trains the way the job does, exports the int8 graph and answers the fold's test rows with it: the accuracy
 is that of what would serve. Hyperparameters are the job's defaults. They were chosen on the training
 rows of the first fold alone, by 4-fold cross-validation inside it (two of its folds): learning rates
 5e-5, 1e-4 and 2e-4, 8 and 12 epochs, batches of 16 and 32, label smoothing 0.05 and 0.1, layer decay

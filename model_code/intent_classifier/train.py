@@ -102,7 +102,8 @@ def train_classifier(
     where = where or Distributed()
     torch.manual_seed(config.seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    used, held = hold_out(rows, config.holdout_share)
+    # Label smoothing keeps the confidence of a model without held-out rows near its accuracy.
+    used, held = hold_out(rows, config.holdout_share) if len(rows) >= config.holdout_min_rows else (list(rows), [])
     data = encode(tokenizer, used, labels)
     model = new_classifier(pretrained, labels=len(labels)).to(where.device)
     model.dropout.p = config.dropout

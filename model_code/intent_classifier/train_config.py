@@ -19,6 +19,7 @@ class TrainConfig:
     seed: int = 13
     max_tokens: int = 64  # chat turns: the longest of 693 SNIPS utterances has 36
     holdout_share: float = 0.1  # of the training groups, for the temperature only
+    holdout_min_rows: int = 1_000  # with fewer rows each is worth more in training: temperature stays 1
     head_rows: int = 1024  # rows whose frozen vectors give the head its start; 0: a random head
     calibration_rows: int = 128  # for int8 activations; 0: int8 weights only, which takes seconds less
     checkpoint_steps: int = 200

@@ -103,7 +103,8 @@ def prepared_dir() -> Path:
 
 
 TINY = TrainConfig(max_steps=80, learning_rate=3e-3, head_learning_rate=1e-2, batch_size=16, max_tokens=32,
-                   calibration_rows=0, precision="fp32", seed=3)
+                   calibration_rows=0, precision="fp32", seed=3,
+                   holdout_min_rows=0)
 
 
 def job_environ(model_dir: Path, *, pretrained: Path | None = None, **changes: object) -> dict[str, str]:

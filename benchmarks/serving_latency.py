@@ -1,0 +1,180 @@
+"""intent_serving_p95_ms and distilbert_serving_p95_ms: a request through the serving handler, one thread, <= 32 tokens.
+
+    python -m benchmarks.serving_latency [--requests 400]
+
+Ours is what the container runs: parse, redact, tokenise, int8 OpenVINO graph, answer, log line. The peers
+run the same handler with the same weights, tokeniser and rules; only the arithmetic differs: eager
+PyTorch in float32, and ONNX Runtime with dynamic int8. Requests go to the three in turn, one by one,
+so a busy machine slows all alike. The demo's model is fine-tuned on SNIPS here; the DistilBERT-multilingual
+size has random weights (its head alone is fitted), so its accuracy says only whether int8 changes answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from transformers import DistilBertConfig, DistilBertModel
+
+from benchmarks import common
+from benchmarks.intent_snips import snips_rows
+from contracts.taxonomies import SNIPS_V1
+from model_code.common.tokens import TOKENIZER_FILE, TextTokenizer
+from model_code.intent_classifier import train as job
+from model_code.intent_classifier.classifier import IntentClassifier, new_classifier
+from model_code.intent_classifier.inference import Handler
+from model_code.intent_classifier.predictor import Predictor
+from model_code.intent_classifier.prepare import split
+from model_code.intent_classifier.rows import Example, Meta
+from model_code.intent_classifier.train_config import TrainConfig
+
+LIMIT_MS, MAX_TOKENS = 15.0, 32
+META = Meta(taxonomy=SNIPS_V1, freeze={"story": "intent-classifier"}, counts={})
+Logits = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class PeerPredictor(Predictor):
+    """Our predictor with somebody else's arithmetic; no padding, which would only cost the peers time."""
+
+    def __init__(self, folder: Path, logits: Logits) -> None:
+        super().__init__(folder)
+        self._peer = logits
+
+    def _logits(self, batch: Sequence[Sequence[int]]) -> np.ndarray:
+        rows = [self._peer(np.array([ids]), np.ones((1, len(ids)), np.int64))[0] for ids in batch]
+        return np.stack(rows)
+
+
+def eager(model: IntentClassifier) -> Logits:
+    def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return model(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
+
+    return run
+
+
+def onnx_int8(model: IntentClassifier, folder: Path) -> Logits:
+    """ONNX Runtime's own recipe: export, then dynamic quantisation, one intra-op thread."""
+    example = (torch.tensor([[0, 5, 6, 2], [0, 7, 8, 2]]), torch.ones(2, 4, dtype=torch.long))
+    axes = {0: "rows", 1: "length"}
+    full, small = folder / "full.onnx", folder / "int8.onnx"
+    torch.onnx.export(
+        model, example, full, dynamo=False, input_names=["input_ids", "attention_mask"], output_names=["logits"],
+        dynamic_axes={"input_ids": axes, "attention_mask": axes, "logits": {0: "rows"}}, opset_version=17,
+    )
+    quantize_dynamic(full, small, weight_type=QuantType.QInt8)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(str(small), options, providers=["CPUExecutionProvider"])
+    return lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+
+
+def distilbert_folder(folder: Path, tokenizer: Path) -> Path:
+    """DistilBERT multilingual's shape (6 layers x 768, 119,547 pieces) with random weights; e5's tokeniser."""
+    torch.manual_seed(0)
+    DistilBertModel(DistilBertConfig(vocab_size=119_547)).save_pretrained(folder)
+    (folder / TOKENIZER_FILE).write_bytes(tokenizer.read_bytes())
+    return folder
+
+
+def trained_model(rows: list[Example], pretrained: Path, out: Path, *, steps: int) -> IntentClassifier:
+    """Fine-tuned for `steps` (0: as many as the job's epochs need) and exported to `out`."""
+    config = replace(TrainConfig(), max_steps=steps)
+    tokenizer = TextTokenizer(pretrained / TOKENIZER_FILE, max_tokens=config.max_tokens)
+    trained = job.train_classifier(rows, SNIPS_V1.labels, config, pretrained=pretrained, tokenizer=tokenizer,
+                                   checkpoint_dir=out / "checkpoints")
+    job.write_model(trained, rows, META, config, pretrained=pretrained, model_dir=out, tokenizer=tokenizer)
+    return trained.model.eval()
+
+
+def head_only(rows: list[Example], pretrained: Path, out: Path) -> IntentClassifier:
+    config = TrainConfig()
+    tokenizer = TextTokenizer(pretrained / TOKENIZER_FILE, max_tokens=config.max_tokens)
+    model = new_classifier(pretrained, labels=len(SNIPS_V1.labels)).eval()
+    data = job.encode(tokenizer, rows, SNIPS_V1.labels)
+    job.set_head(model, data, config, job.Distributed())
+    job.write_model(job.Trained(model=model, temperature=1.0, steps=0), rows, META, config, pretrained=pretrained,
+                    model_dir=out, tokenizer=tokenizer)
+    return model
+
+
+def in_turn(predictors: dict[str, Predictor], texts: Sequence[str], requests: int) -> dict[str, np.ndarray]:
+    """Milliseconds of each request through each handler."""
+    sink: Callable[..., None] = lambda event, **fields: json.dumps({"event": event, **fields})  # noqa: E731
+    handlers = {
+        name: Handler(predictor=p, story="intent-classifier", model_version="1", log=sink) for name, p in predictors.items()
+    }
+    bodies = [json.dumps({"text": text}).encode() for text in random.Random(3).choices(list(texts), k=requests + 40)]
+    times: dict[str, list[float]] = {name: [] for name in handlers}
+    for body in bodies:
+        for name, handler in handlers.items():
+            start = time.perf_counter()
+            status, _ = handler.handle(body)
+            times[name].append((time.perf_counter() - start) * 1000)
+            assert status == 200
+    return {name: np.array(values[40:]) for name, values in times.items()}  # the first are a warm-up
+
+
+def measure(name: str, model: IntentClassifier, served: Path, golden: list[Example], requests: int, scratch: Path,
+            workload: str) -> None:
+    torch.set_num_threads(1)
+    ours = Predictor(served / "serving", threads=1, prefilter=False)
+    ours.warm_up()
+    predictors: dict[str, Predictor] = {
+        "ours": ours,
+        "eager PyTorch fp32": PeerPredictor(served / "serving", eager(model)),
+        "ONNX Runtime dynamic int8": PeerPredictor(served / "serving", onnx_int8(copy.deepcopy(model), scratch)),
+    }
+    short = [row.text for row in golden if len(ours._tokenizer.encode(row.text).ids) <= MAX_TOKENS]
+    times = in_turn(predictors, short, requests)
+    p95 = {who: float(np.percentile(values, 95)) for who, values in times.items()}
+    p50 = {who: float(np.percentile(values, 50)) for who, values in times.items()}
+    accuracy = {
+        who: float(np.mean([p.predict(row.text).intent == row.label for row in golden])) for who, p in predictors.items()
+    }
+    common.write(
+        name, unit="ms", better="lower", ours=p95.pop("ours"), peers=p95, workload=workload,
+        extra={
+            "limit": "<= 15 ms, >= 6x faster than eager, not slower than ONNX Runtime, accuracy within 0.5 points",
+            "p50_ms": p50, "times_faster_than_eager_p50": p50["eager PyTorch fp32"] / p50["ours"],
+            "times_faster_than_eager_p95": p95["eager PyTorch fp32"] / float(np.percentile(times["ours"], 95)),
+            "accuracy": accuracy, "accuracy_points_lost": 100 * (accuracy["eager PyTorch fp32"] - accuracy["ours"]),
+        })
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--requests", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=0, help="training steps of the demo's model; 0: the job's epochs")
+    parser.add_argument("--snips", type=Path)
+    parser.add_argument("--encoder", type=Path)
+    args = parser.parse_args(argv)
+    if args.snips is None or args.encoder is None:
+        from data import catalog, e5
+
+        args.snips, args.encoder = args.snips or catalog.load("snips").path, args.encoder or e5.encoder_dir()
+    train, golden = split(snips_rows(args.snips), golden_share=SNIPS_V1.golden_share)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        base = distilbert_folder(scratch / "distilbert", args.encoder / TOKENIZER_FILE)
+        model = head_only(train, base, scratch / "b")
+        measure("distilbert_serving_p95_ms", model, scratch / "b", golden, args.requests, scratch,
+                "DistilBERT-multilingual size, random weights, fitted head; SNIPS golden texts of <= 32 tokens, 1 thread")
+        model = trained_model(train, args.encoder, scratch / "a", steps=args.steps)
+        measure("intent_serving_p95_ms", model, scratch / "a", golden, args.requests, scratch,
+                "multilingual-e5-small fine-tuned on SNIPS; SNIPS golden texts of <= 32 tokens, 1 thread")
+
+
+if __name__ == "__main__":
+    main()
