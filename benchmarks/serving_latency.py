@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import logging
 import random
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +41,8 @@ from model_code.intent_classifier.prepare import split
 from model_code.intent_classifier.rows import Example, Meta
 from model_code.intent_classifier.train_config import TrainConfig
 
-LIMIT_MS, MAX_TOKENS = 15.0, 32
+MAX_TOKENS = 32
+EAGER = "eager PyTorch fp32"
 META = Meta(taxonomy=SNIPS_V1, freeze={"story": "intent-classifier"}, counts={})
 Logits = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -69,10 +72,13 @@ def onnx_int8(model: IntentClassifier, folder: Path) -> Logits:
     example = (torch.tensor([[0, 5, 6, 2], [0, 7, 8, 2]]), torch.ones(2, 4, dtype=torch.long))
     axes = {0: "rows", 1: "length"}
     full, small = folder / "full.onnx", folder / "int8.onnx"
-    torch.onnx.export(
-        model, example, full, dynamo=False, input_names=["input_ids", "attention_mask"], output_names=["logits"],
-        dynamic_axes={"input_ids": axes, "attention_mask": axes, "logits": {0: "rows"}}, opset_version=17,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer; accuracy beside ours shows whether the graph is right
+        torch.onnx.export(
+            model, example, full, dynamo=False, input_names=["input_ids", "attention_mask"], output_names=["logits"],
+            dynamic_axes={"input_ids": axes, "attention_mask": axes, "logits": {0: "rows"}}, opset_version=17,
+        )
+    logging.getLogger().setLevel(logging.ERROR)  # it recommends a step that changes nothing for this graph
     quantize_dynamic(full, small, weight_type=QuantType.QInt8)
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -109,47 +115,62 @@ def head_only(rows: list[Example], pretrained: Path, out: Path) -> IntentClassif
     return model
 
 
+def sink(event: str, **fields: object) -> None:
+    """The log line is made, as in the container, and goes nowhere."""
+    json.dumps({"event": event, **fields})
+
+
 def in_turn(predictors: dict[str, Predictor], texts: Sequence[str], requests: int) -> dict[str, np.ndarray]:
-    """Milliseconds of each request through each handler."""
-    sink: Callable[..., None] = lambda event, **fields: json.dumps({"event": event, **fields})  # noqa: E731
+    """Milliseconds of each request through each handler, shape (requests, 2): wall clock, processor time.
+
+    Processor time does not count what the machine spends on others between two slices of ours.
+    """
     handlers = {
-        name: Handler(predictor=p, story="intent-classifier", model_version="1", log=sink) for name, p in predictors.items()
+        name: Handler(predictor=p, story="intent-classifier", model_version="1", log=sink)
+        for name, p in predictors.items()
     }
     bodies = [json.dumps({"text": text}).encode() for text in random.Random(3).choices(list(texts), k=requests + 40)]
-    times: dict[str, list[float]] = {name: [] for name in handlers}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in handlers}
     for body in bodies:
         for name, handler in handlers.items():
-            start = time.perf_counter()
+            wall, processor = time.perf_counter(), time.process_time()
             status, _ = handler.handle(body)
-            times[name].append((time.perf_counter() - start) * 1000)
-            assert status == 200
+            times[name].append(((time.perf_counter() - wall) * 1000, (time.process_time() - processor) * 1000))
+            if status != 200:
+                raise RuntimeError(f"{name} answered {status} to a golden text")
     return {name: np.array(values[40:]) for name, values in times.items()}  # the first are a warm-up
 
 
-def measure(name: str, model: IntentClassifier, served: Path, golden: list[Example], requests: int, scratch: Path,
-            workload: str) -> None:
+def measure(
+    name: str, model: IntentClassifier, served: Path, golden: list[Example], requests: int, scratch: Path,
+    workload: str,
+) -> None:
     torch.set_num_threads(1)
     ours = Predictor(served / "serving", threads=1, prefilter=False)
     ours.warm_up()
     predictors: dict[str, Predictor] = {
         "ours": ours,
-        "eager PyTorch fp32": PeerPredictor(served / "serving", eager(model)),
+        EAGER: PeerPredictor(served / "serving", eager(model)),
         "ONNX Runtime dynamic int8": PeerPredictor(served / "serving", onnx_int8(copy.deepcopy(model), scratch)),
     }
     short = [row.text for row in golden if len(ours._tokenizer.encode(row.text).ids) <= MAX_TOKENS]
     times = in_turn(predictors, short, requests)
-    p95 = {who: float(np.percentile(values, 95)) for who, values in times.items()}
-    p50 = {who: float(np.percentile(values, 50)) for who, values in times.items()}
+    p95 = {who: float(np.percentile(values[:, 0], 95)) for who, values in times.items()}
+    p50 = {who: float(np.percentile(values[:, 0], 50)) for who, values in times.items()}
+    processor = {who: float(np.percentile(values[:, 1], 50)) for who, values in times.items()}
     accuracy = {
-        who: float(np.mean([p.predict(row.text).intent == row.label for row in golden])) for who, p in predictors.items()
+        who: float(np.mean([p.predict(row.text).intent == row.label for row in golden]))
+        for who, p in predictors.items()
     }
     common.write(
-        name, unit="ms", better="lower", ours=p95.pop("ours"), peers=p95, workload=workload,
+        name, unit="ms", better="lower", ours=p95["ours"], peers={k: v for k, v in p95.items() if k != "ours"},
+        workload=workload,
         extra={
             "limit": "<= 15 ms, >= 6x faster than eager, not slower than ONNX Runtime, accuracy within 0.5 points",
-            "p50_ms": p50, "times_faster_than_eager_p50": p50["eager PyTorch fp32"] / p50["ours"],
-            "times_faster_than_eager_p95": p95["eager PyTorch fp32"] / float(np.percentile(times["ours"], 95)),
-            "accuracy": accuracy, "accuracy_points_lost": 100 * (accuracy["eager PyTorch fp32"] - accuracy["ours"]),
+            "p50_ms": p50, "processor_ms_p50": processor,
+            "times_faster_than_eager": {"p50": p50[EAGER] / p50["ours"], "p95": p95[EAGER] / p95["ours"],
+                                        "processor": processor[EAGER] / processor["ours"]},
+            "accuracy": accuracy, "accuracy_points_lost": 100 * (accuracy[EAGER] - accuracy["ours"]),
         })
 
 
@@ -170,7 +191,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         base = distilbert_folder(scratch / "distilbert", args.encoder / TOKENIZER_FILE)
         model = head_only(train, base, scratch / "b")
         measure("distilbert_serving_p95_ms", model, scratch / "b", golden, args.requests, scratch,
-                "DistilBERT-multilingual size, random weights, fitted head; SNIPS golden texts of <= 32 tokens, 1 thread")
+                "DistilBERT-multilingual size, random weights, fitted head; SNIPS golden texts of <= 32 tokens, "
+                "1 thread")
         model = trained_model(train, args.encoder, scratch / "a", steps=args.steps)
         measure("intent_serving_p95_ms", model, scratch / "a", golden, args.requests, scratch,
                 "multilingual-e5-small fine-tuned on SNIPS; SNIPS golden texts of <= 32 tokens, 1 thread")
