@@ -76,7 +76,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
     if not url:
         found = server.find(arguments.data_dir)
         if found is None:
-            raise server.ServerError(f"no embedded AWS runs on {arguments.data_dir}: start one with `python -m local up`")
+            raise server.ServerError(f"no embedded AWS runs on {arguments.data_dir}: start one with "
+                                     "`python -m local up`")
         url = found.endpoint_url
     tags = {}
     for pair in arguments.tag:

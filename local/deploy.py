@@ -121,7 +121,8 @@ def _choose(found: list[_Stack], names: list[str] | None) -> list[_Stack]:
     known = {stack.name: stack for stack in found} | {stack.artifact: stack for stack in found}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise DeployError(f"there is no stack {unknown[0]!r} in the assembly; there are {sorted(s.name for s in found)}")
+        raise DeployError(f"there is no stack {unknown[0]!r} in the assembly; "
+                          f"there are {sorted(s.name for s in found)}")
     wanted: set[str] = set()
     waiting = [known[name].artifact for name in names]
     by_artifact = {stack.artifact: stack for stack in found}

@@ -113,21 +113,23 @@ def _worker_class(base: type, config: LocalConfig, runtime_dir: Path, unpacker: 
                 return
             code = unpacker.unpack(self.code_zip)
             layers = [unpacker.unpack(archive) for archive in _layer_archives(self.config)]
-            self._proc = subprocess.Popen(
+            process = self._proc = subprocess.Popen(
                 [sys.executable, "-S", str(_WORKER)], cwd=code, text=True, bufsize=1,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 env=_environment(self.config, config, code),
             )
-            self._stderr_queue = queue.Queue()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            self._stderr_queue: queue.Queue[str] = queue.Queue()
             self._stderr_thread = threading.Thread(target=self._read_stderr, daemon=True)
             self._stderr_thread.start()
-            self._proc.stdin.write(json.dumps(_init_message(self.config, code, layers, runtime_dir)) + "\n")
-            self._proc.stdin.flush()
-            line = self._proc.stdout.readline()
-            answer = json.loads(line) if line else {"status": "error", "error": {
+            process.stdin.write(json.dumps(_init_message(self.config, code, layers, runtime_dir)) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            answer: dict[str, Any] = json.loads(line) if line else {"status": "error", "error": {
                 "errorType": "Runtime.ExitError", "errorMessage": "Runtime exited during initialisation"}}
             if answer["status"] != "ready":
-                self._proc.wait(timeout=5)
+                process.wait(timeout=5)
                 raise InitFailed({**answer["error"], "log": self._drain_stderr_bounded()})
             self._start_time = time.time()
 

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+from typing import Any
 
 _pipe = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)  # prints of C extensions too must not reach the protocol
@@ -48,7 +49,7 @@ def _error(error: BaseException, request_id: str = "") -> dict:
     }
 
 
-def _load(init: dict):
+def _load(init: dict) -> tuple[Any, dict | None]:
     sys.path[:] = [*init["paths"], *sys.path[1:]]  # in place of this script's own folder
     try:
         module = importlib.import_module(init["module"])
@@ -60,7 +61,7 @@ def _load(init: dict):
         traceback.print_exc()
         text = f"Syntax error in module '{init['module']}': {error}"
         return None, {"errorMessage": text, "errorType": "Runtime.UserCodeSyntaxError", "stackTrace": []}
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  (whatever a module raises is its own init error)
         traceback.print_exc()
         return None, _error(error)
     handler = getattr(module, init["handler"], None)
@@ -70,13 +71,13 @@ def _load(init: dict):
     return handler, None
 
 
-def _call(handler, init: dict, message: dict) -> list:
+def _call(handler: Any, init: dict, message: dict) -> list:
     call = message["ctx"]
     if call.get("trace_id"):
         os.environ["_X_AMZN_TRACE_ID"] = call["trace_id"]
     try:
         result = handler(message["event"], Context(init, call))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  (SystemExit too: the environment answers and lives on)
         traceback.print_exc()
         return [False, _error(error, call["request_id"])]
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import importlib.util
 import logging
 import os
 import signal
@@ -32,18 +31,14 @@ def build(config: LocalConfig):  # type: ignore[no-untyped-def]
     """The ASGI application with every hook in place."""
     from ministack import app as ministack_app
 
-    from local import front, functions, registry, resources
+    from local import front, functions, registry, resources, sagemaker
     from local.events import alarms, parameters, schedules, targets
     from local.stacks import hooks as stacks
     from local.states import engine
 
     for module in (resources, registry, functions, engine, stacks, alarms, parameters, targets, schedules):
         module.install(config)
-    if importlib.util.find_spec("local.sagemaker") is not None:
-        from local import sagemaker
-
-        if hasattr(sagemaker, "register"):  # being written
-            sagemaker.register(config)
+    sagemaker.register(config)
     return front.install(config, ministack_app)
 
 

@@ -66,7 +66,12 @@ def install(config: LocalConfig) -> None:
     cloudwatch._put_metric_alarm = put_metric_alarm
     cloudwatch._evaluate_alarm = lambda alarm: None  # ours does it, on its own beat
     dispatch = cloudwatch._dispatch_alarm_actions
-    cloudwatch._dispatch_alarm_actions = lambda alarm, *rest: (dispatch(alarm, *rest), _call_functions(alarm, *rest))
+
+    def dispatch_actions(alarm: dict[str, Any], *rest: Any) -> None:
+        dispatch(alarm, *rest)
+        _call_functions(alarm, *rest)
+
+    cloudwatch._dispatch_alarm_actions = dispatch_actions
     threading.Thread(target=evaluator.run, daemon=True, name="alarms").start()
 
 

@@ -39,7 +39,8 @@ def read(line: str) -> list[tuple[str, str, dict[str, str], str, list[float]]]:
                 value = document.get(metric["Name"])
                 if value is not None:
                     values = [float(v) for v in (value if isinstance(value, list) else [value])]
-                    found.append((directive["Namespace"], metric["Name"], dimensions, metric.get("Unit", "None"), values))
+                    unit = metric.get("Unit", "None")
+                    found.append((directive["Namespace"], metric["Name"], dimensions, unit, values))
     return found
 
 

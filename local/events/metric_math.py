@@ -27,7 +27,7 @@ class UnsupportedExpression(ValueError):
 def check(expression: str) -> None:
     """UnsupportedExpression for what `evaluate` does not know, before any metric is there."""
     _tree(expression)
-    names = {name: [1.0] for name in re.findall(r"\b[a-z][A-Za-z0-9_]*\b", expression)}
+    names: dict[str, Series] = {name: [1.0] for name in re.findall(r"\b[a-z][A-Za-z0-9_]*\b", expression)}
     evaluate(expression, names)
 
 

@@ -78,8 +78,8 @@ def _due(key: tuple[str, str, str], schedule: dict[str, Any], now: float) -> boo
     if interval is not None:
         last = _last.setdefault(key, now)
         return bool(now - last >= interval)
-    moment = next_cron(expression, zone, _last.setdefault(key, now))
-    return moment is not None and now >= moment.timestamp()
+    following = next_cron(expression, zone, _last.setdefault(key, now))
+    return following is not None and now >= following.timestamp()
 
 
 def next_cron(expression: str, zone: zoneinfo.ZoneInfo, after: float) -> datetime.datetime | None:

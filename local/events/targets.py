@@ -50,7 +50,7 @@ def install(config: LocalConfig) -> None:
 
 def _check_grant(target: dict[str, Any], rule: dict[str, Any], scheduled: bool) -> None:
     arn = target.get("Arn", "")
-    _, _, service, region, *_ = [*arn.split(":"), "", "", "", ""]
+    service, region = [*arn.split(":"), "", "", "", ""][2:4]
     action = _ROLE_ACTIONS.get(service)
     if action is None:
         raise DeliveryRefused(f"a target of the service {service!r} is not supported "

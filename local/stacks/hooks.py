@@ -51,7 +51,8 @@ def install(config: LocalConfig) -> None:
         return update(resource_type, physical_id, old, new, *rest)
 
     on_worker = stacks._runs_on_worker_thread
-    through_api = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable", *network.handlers(), *observability.handlers(), *scaling.handlers()} - {"AWS::CloudWatch::Alarm"}
+    through_api = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable",
+                   *network.handlers(), *observability.handlers(), *scaling.handlers()} - {"AWS::CloudWatch::Alarm"}
     stacks._runs_on_worker_thread = lambda kind: kind in through_api or on_worker(kind)
     for module in (provisioners, stacks):
         module._provision_resource = provision_resource

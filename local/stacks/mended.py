@@ -132,8 +132,8 @@ def _as_table(props: dict[str, Any]) -> dict[str, Any]:
 
     replicas = props.get("Replicas") or []
     if len(replicas) != 1 or replicas[0].get("Region") != get_region():
-        raise ValueError(f"AWS::DynamoDB::GlobalTable: one replica in the stack's own region {get_region()} is supported "
-                         f"by the embedded CloudFormation, got {[r.get('Region') for r in replicas]}")
+        raise ValueError("AWS::DynamoDB::GlobalTable: the embedded CloudFormation supports one replica, in the stack's "
+                         f"own region {get_region()}, got {[r.get('Region') for r in replicas]}")
     for setting in ("MultiRegionConsistency", "GlobalTableWitnesses", "GlobalTableSourceArn",
                     "WriteProvisionedThroughputSettings"):
         if setting in props:

@@ -81,9 +81,9 @@ _RESOURCES = {
     "AWS::CloudWatch::CompositeAlarm": ApiResource(
         create=_composite_put, update=_composite_update,
         delete=lambda physical_id, props: client("cloudwatch").delete_alarms(AlarmNames=[physical_id]),
-        properties=frozenset({"AlarmName", "AlarmRule", "AlarmDescription", "ActionsEnabled", "AlarmActions", "OKActions",
-                              "InsufficientDataActions", "ActionsSuppressor", "ActionsSuppressorWaitPeriod",
-                              "ActionsSuppressorExtensionPeriod", "Tags"})),
+        properties=frozenset({"AlarmName", "AlarmRule", "AlarmDescription", "ActionsEnabled", "AlarmActions",
+                              "OKActions", "InsufficientDataActions", "ActionsSuppressor",
+                              "ActionsSuppressorWaitPeriod", "ActionsSuppressorExtensionPeriod", "Tags"})),
     "AWS::Logs::QueryDefinition": ApiResource(
         create=_query_put, update=_query_update,
         delete=lambda physical_id, props: client("logs").delete_query_definition(queryDefinitionId=physical_id),

@@ -112,7 +112,7 @@ def iso(moment: datetime.datetime) -> str:
 
 @lru_cache(maxsize=4096)
 def pascal(name: str) -> str:
-    """NULL -> Nul; `executionArn` -> `ExecutionArn`, `SSEKMSKeyId` -> `SsekmsKeyId` (the Java SDK's rule for runs of capitals)."""
+    """`executionArn` -> `ExecutionArn`, `SSEKMSKeyId` -> `SsekmsKeyId`: the Java SDK's rule for runs of capitals."""
     if name == "NULL":
         return "Nul"
     return "".join(word[:1].upper() + word[1:].lower() for word in _WORDS.findall(name)) if name.isalnum() else name

@@ -82,7 +82,7 @@ def _reachable(machine: dict[str, Any]) -> set[str]:
     waiting = [machine.get("StartAt")]
     while waiting:
         name = waiting.pop()
-        if name in seen or name not in machine["States"]:
+        if not isinstance(name, str) or name in seen or name not in machine["States"]:
             continue
         seen.add(name)
         waiting += _targets(machine["States"][name])

@@ -98,7 +98,8 @@ class EmbeddedAws:
 
     def ended(self, execution: str) -> dict[str, Any]:
         client = self.client("stepfunctions")
-        found = eventually(lambda: (d := client.describe_execution(executionArn=execution))["status"] != "RUNNING" and d)
+        found = eventually(lambda: (d := client.describe_execution(executionArn=execution))["status"] != "RUNNING"
+                           and d)
         return {**found, "output": json.loads(found["output"])} if "output" in found else dict(found)
 
     def events_queue(self, pattern: dict[str, Any]) -> Callable[[], list[dict[str, Any]]]:

@@ -27,6 +27,11 @@ def put(aws: EmbeddedAws, name: str, value: float) -> None:
         {"MetricName": "Level", "Value": value, "Dimensions": [{"Name": "Alarm", "Value": name}]}])
 
 
+def arn_of(aws: EmbeddedAws, queue: str) -> str:
+    found = aws.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    return str(found["Attributes"]["QueueArn"])
+
+
 def state(aws: EmbeddedAws, name: str) -> str:
     return str(aws.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"])
 
@@ -37,7 +42,7 @@ def test_an_alarm_goes_off_by_its_own_dimensions_and_back(aws: EmbeddedAws) -> N
     put(aws, name, 50)
     eventually(lambda: state(aws, name) == "ALARM")
     assert state(aws, other) != "ALARM"
-    eventually(lambda: state(aws, name) == "OK"), "a minute later there is no data, which is not breaching"
+    eventually(lambda: state(aws, name) == "OK")  # a minute later there is no data, which is not breaching
 
 
 @pytest.mark.surface("AWS::CloudWatch::Alarm")
@@ -87,7 +92,7 @@ def test_metric_math_refuses_what_it_does_not_know() -> None:
 @pytest.mark.surface("EventBridge: aws.cloudwatch")
 def test_an_alarms_change_reaches_eventbridge_and_sns(aws: EmbeddedAws) -> None:
     queue = aws.client("sqs").create_queue(QueueName=unique("queue"))["QueueUrl"]
-    queue_arn = aws.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    queue_arn = arn_of(aws, queue)
     topic = aws.client("sns").create_topic(Name=unique("topic"))["TopicArn"]
     aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn,
                                 Attributes={"RawMessageDelivery": "true"})
@@ -122,7 +127,12 @@ def test_parameter_writes_reach_eventbridge(aws: EmbeddedAws) -> None:
     aws.client("ssm").put_parameter(Name=name, Value="false", Type="String", Overwrite=True)
     aws.client("ssm").delete_parameter(Name=name)
     events: list[dict[str, Any]] = []
-    eventually(lambda: events.extend(came()) or len(events) == 3)
+
+    def all_came() -> bool:
+        events.extend(came())
+        return len(events) == 3
+
+    eventually(all_came)
     assert [e["detail"]["operation"] for e in events] == ["Create", "Update", "Delete"]
     assert events[0]["detail"]["type"] == "String"
 
@@ -155,7 +165,8 @@ def test_a_rule_starts_a_state_machine_with_a_transformed_input(aws: EmbeddedAws
     machine = aws.machine({"A": {"Type": "Pass", "End": True}})
     source = rule_to(aws, {
         "Arn": machine, "RoleArn": aws.role("events.amazonaws.com", ("states:StartExecution", machine)),
-        "InputTransformer": {"InputPathsMap": {"n": "$.detail.n"}, "InputTemplate": '{"number": <n>, "text": "n is <n>"}'}})
+        "InputTransformer": {"InputPathsMap": {"n": "$.detail.n"},
+                             "InputTemplate": '{"number": <n>, "text": "n is <n>"}'}})
     send(aws, source, {"n": 7})
     found = eventually(lambda: executions(aws, machine))
     assert aws.ended(found[0]["executionArn"])["output"] == {"number": 7, "text": "n is 7"}
@@ -165,8 +176,7 @@ def test_a_rule_starts_a_state_machine_with_a_transformed_input(aws: EmbeddedAws
 def test_a_rule_whose_role_lacks_the_grant_delivers_nothing_but_to_the_dead_letter_queue(aws: EmbeddedAws) -> None:
     machine = aws.machine({"A": {"Type": "Pass", "End": True}})
     letters = aws.client("sqs").create_queue(QueueName=unique("letters"))["QueueUrl"]
-    arn = aws.client("sqs").get_queue_attributes(QueueUrl=letters, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    source = rule_to(aws, {"Arn": machine, "DeadLetterConfig": {"Arn": arn},
+    source = rule_to(aws, {"Arn": machine, "DeadLetterConfig": {"Arn": arn_of(aws, letters)},
                            "RoleArn": aws.role("events.amazonaws.com", ("states:StartExecution", machine + "-other"))})
     send(aws, source, {})
     assert "is not allowed states:StartExecution" in eventually(lambda: aws.messages(letters))[0]["reason"]
@@ -202,7 +212,7 @@ def test_a_schedule_fires_on_the_fast_clock_and_out_of_turn(aws: EmbeddedAws) ->
     found = eventually(lambda: executions(aws, machine))
     assert aws.ended(found[-1]["executionArn"])["output"]["name"].startswith("often")
     aws.local("POST", "schedules", {"name": weekly})
-    eventually(lambda: any(aws.ended(e["executionArn"])["output"] == {"name": weekly} for e in executions(aws, machine)))
+    eventually(lambda: {"name": weekly} in [aws.ended(e["executionArn"])["output"] for e in executions(aws, machine)])
 
 
 @pytest.mark.surface("AWS::Scheduler::Schedule")

@@ -44,7 +44,14 @@ def test_an_exception_answers_with_its_class_name_and_trace(aws: EmbeddedAws) ->
 
 
 def test_the_environment_lives_on_after_an_exception(aws: EmbeddedAws) -> None:
-    code = "calls = []\ndef handler(event, context):\n    calls.append(1)\n    if event: raise ValueError\n    return len(calls)"
+    code = """
+calls = []
+def handler(event, context):
+    calls.append(1)
+    if event:
+        raise ValueError
+    return len(calls)
+"""
     function = aws.function(code)
     aws.invoke(function, {"fail": True})
     assert aws.invoke(function) == (None, 2)
@@ -59,7 +66,7 @@ def test_a_function_over_its_timeout_is_ended(aws: EmbeddedAws) -> None:
     assert aws.invoke(function) == (None, None), "the next call gets a fresh environment"
 
 
-@pytest.mark.parametrize("code, kind", [
+@pytest.mark.parametrize(("code", "kind"), [
     ("import no_such_package\ndef handler(event, context): pass", "Runtime.ImportModuleError"),
     ("def handler(event, context:", "Runtime.UserCodeSyntaxError"),
     ("def other(event, context): pass", "Runtime.HandlerNotFound"),
@@ -73,7 +80,13 @@ def test_a_function_that_cannot_run_says_why_in_awss_words(aws: EmbeddedAws, cod
 
 
 def test_prints_reach_the_log_and_not_the_answer(aws: EmbeddedAws) -> None:
-    code = "import os\ndef handler(event, context):\n    print('{\"from\": \"print\"}')\n    os.system('echo from-a-child')\n    return 1"
+    code = """
+import os
+def handler(event, context):
+    print('{"from": "print"}')
+    os.system('echo from-a-child')
+    return 1
+"""
     function = aws.function(code)
     assert aws.invoke(function) == (None, 1)
     group = f"/aws/lambda/{function.rpartition(':')[2]}"
@@ -94,7 +107,11 @@ def test_a_layer_brings_packages_and_the_functions_own_code_comes_first(aws: Emb
 
 @pytest.mark.surface("iam: a Lambda function's role")
 def test_a_call_beyond_the_role_is_denied(aws: EmbeddedAws) -> None:
-    code = "import boto3\ndef handler(event, context): return boto3.client('ssm').get_parameter(Name=event)['Parameter']['Value']"
+    code = """
+import boto3
+def handler(event, context):
+    return boto3.client('ssm').get_parameter(Name=event)['Parameter']['Value']
+"""
     aws.client("ssm").put_parameter(Name="/allowed/one", Value="yes", Type="String")
     aws.client("ssm").put_parameter(Name="/other/one", Value="no", Type="String")
     function = aws.function(code, ("ssm:GetParameter", "arn:aws:ssm:*:*:parameter/allowed/*"))

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.surface("CDK assembly: python -m local deploy")
 
 @pytest.fixture(scope="module")
 def assemblies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {variant: synthesise(APP, tmp_path_factory.mktemp(variant), variant=variant) for variant in ("first", "second")}
+    return {variant: synthesise(APP, tmp_path_factory.mktemp(variant), variant=variant)
+            for variant in ("first", "second")}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,8 @@ def notes(aws: EmbeddedAws, assemblies: dict[str, Path]) -> StackResult:
 def run(aws: EmbeddedAws, notes: StackResult) -> Callable[[dict[str, Any]], dict[str, Any]]:
     def start(event: dict[str, Any]) -> dict[str, Any]:
         client = aws.client("stepfunctions", REGION)
-        arn = client.start_execution(stateMachineArn=notes.outputs["MachineArn"], input=json.dumps(event))["executionArn"]
+        arn = client.start_execution(
+            stateMachineArn=notes.outputs["MachineArn"], input=json.dumps(event))["executionArn"]
         return dict(eventually(
             lambda: (d := client.describe_execution(executionArn=arn))["status"] != "RUNNING" and d))
 
@@ -43,8 +45,8 @@ def test_the_state_machine_saves_a_note_through_lambda_table_and_bucket(
     assert json.loads(ended["output"])["saved"] == {"note": "one", "characters": 5}
     body = aws.client("s3", REGION).get_object(Bucket=notes.outputs["BucketName"], Key="notes/one.json")["Body"].read()
     assert json.loads(body)["text"] == "hello"
-    item = aws.client("dynamodb", REGION).get_item(TableName=notes.outputs["TableName"], Key={"note": {"S": "one"}})["Item"]
-    assert item["text"] == {"S": "hello"}
+    found = aws.client("dynamodb", REGION).get_item(TableName=notes.outputs["TableName"], Key={"note": {"S": "one"}})
+    assert found["Item"]["text"] == {"S": "hello"}
 
 
 def test_a_note_outside_the_granted_prefix_is_denied(run: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -61,7 +63,8 @@ def test_a_metric_sets_off_the_alarm_whose_rule_starts_the_machine(aws: Embedded
     aws.client("cloudwatch", REGION).put_metric_data(Namespace="Notes", MetricData=[
         {"MetricName": "Lost", "Value": 9, "Dimensions": [{"Name": "Shelf", "Value": "main"}]}])
     s3 = aws.client("s3", REGION)
-    eventually(lambda: s3.list_objects_v2(Bucket=notes.outputs["BucketName"], Prefix="notes/from-alarm").get("Contents"))
+    bucket = notes.outputs["BucketName"]
+    eventually(lambda: s3.list_objects_v2(Bucket=bucket, Prefix="notes/from-alarm").get("Contents"))
 
 
 def test_the_switch_reaches_the_queue_and_the_function(aws: EmbeddedAws, notes: StackResult) -> None:
@@ -71,8 +74,10 @@ def test_the_switch_reaches_the_queue_and_the_function(aws: EmbeddedAws, notes: 
     eventually(lambda: any(json.loads(m["Body"])["detail"]["operation"] == "Update"
                            for m in sqs.receive_message(QueueUrl=url).get("Messages", [])))
     logs = aws.client("logs", REGION)
-    group = eventually(lambda: [g["logGroupName"] for g in logs.describe_log_groups()["logGroups"] if "Digest" in g["logGroupName"]])
-    eventually(lambda: [e for e in logs.filter_log_events(logGroupName=group[0])["events"] if "switch is off" in e["message"]])
+    group = eventually(lambda: [g["logGroupName"] for g in logs.describe_log_groups()["logGroups"]
+                                if "Digest" in g["logGroupName"]])[0]
+    eventually(lambda: [e for e in logs.filter_log_events(logGroupName=group)["events"]
+                        if "switch is off" in e["message"]])
 
 
 def test_the_weekly_schedule_starts_the_machine_by_its_own_role(aws: EmbeddedAws, notes: StackResult) -> None:
@@ -92,9 +97,11 @@ def test_a_second_deploy_changes_what_changed_and_keeps_the_switch(
     assert aws.client("ssm", REGION).get_parameter(Name="/notes/switch")["Parameter"]["Value"] == "off"
     alarm = aws.client("cloudwatch", REGION).describe_alarms(AlarmNames=["notes-lost"])["MetricAlarms"][0]
     assert alarm["Threshold"] == 5
-    definition = aws.client("stepfunctions", REGION).describe_state_machine(stateMachineArn=notes.outputs["MachineArn"])
+    definition = aws.client("stepfunctions", REGION).describe_state_machine(
+        stateMachineArn=notes.outputs["MachineArn"])
     assert json.loads(definition["definition"])["Comment"] == "second"
-    assert "Item" in aws.client("dynamodb", REGION).get_item(TableName=notes.outputs["TableName"], Key={"note": {"S": "stays"}})
+    assert "Item" in aws.client("dynamodb", REGION).get_item(
+        TableName=notes.outputs["TableName"], Key={"note": {"S": "stays"}})
 
 
 def test_a_stack_that_fails_is_reported_by_resource_type_and_reason(aws: EmbeddedAws, tmp_path: Path) -> None:
@@ -108,5 +115,5 @@ def test_a_stack_that_fails_is_reported_by_resource_type_and_reason(aws: Embedde
 
 
 def test_a_folder_without_an_assembly_is_refused(aws: EmbeddedAws, tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="manifest.json is missing"):
+    with pytest.raises(DeployError, match=r"manifest\.json is missing"):
         deploy(tmp_path, endpoint_url=aws.endpoint_url)

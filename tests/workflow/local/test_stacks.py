@@ -41,12 +41,13 @@ def reasons(aws: EmbeddedAws, name: str) -> str:
     return " / ".join(e.get("ResourceStatusReason", "") for e in events)
 
 
-def parameter(name: str, value: str, **more: Any) -> Template:
+def parameter(name: str, value: Any, **more: Any) -> Template:
     return {"Type": "AWS::SSM::Parameter", "Properties": {"Name": name, "Type": "String", "Value": value, **more}}
 
 
 @pytest.mark.surface("CloudFormation: refusals")
-@pytest.mark.parametrize("kind", ["AWS::Redshift::Cluster", "AWS::CloudFormation::Macro", "AWS::CodePipeline::Pipeline"])
+@pytest.mark.parametrize("kind", [
+    "AWS::Redshift::Cluster", "AWS::CloudFormation::Macro", "AWS::CodePipeline::Pipeline"])
 def test_an_unsupported_type_is_refused_and_named(aws: EmbeddedAws, kind: str) -> None:
     with pytest.raises(ClientError, match=f"Unrecognized resource types: .{kind}"):
         create(aws, {"Odd": {"Type": kind, "Properties": {}}})
@@ -117,7 +118,7 @@ def test_what_is_to_be_retained_outlives_its_stack(aws: EmbeddedAws) -> None:
         "Gone": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": gone}}})
     client = aws.client("cloudformation")
     client.delete_stack(StackName=stack["StackName"])
-    eventually(lambda: client.describe_stacks(StackName=stack["StackId"])["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE")
+    client.get_waiter("stack_delete_complete").wait(StackName=stack["StackId"], WaiterConfig={"Delay": 1})
     names = [u.rpartition("/")[2] for u in aws.client("sqs").list_queues().get("QueueUrls", [])]
     assert kept in names
     assert gone not in names
@@ -128,7 +129,7 @@ def test_stacks_read_each_others_exports(aws: EmbeddedAws) -> None:
     name, export = unique("queue"), unique("export")
     create(aws, {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}},
            Outputs={"Arn": {"Value": {"Fn::GetAtt": ["Q", "Arn"]}, "Export": {"Name": export}}})
-    reader = create(aws, {"P": parameter(f"/{unique('p')}", {  # type: ignore[arg-type]
+    reader = create(aws, {"P": parameter(f"/{unique('p')}", {
         "Fn::Join": ["|", [{"Fn::ImportValue": export}, {"Fn::Sub": "${AWS::Region}-${AWS::AccountId}"}]]})},
         Outputs={"Value": {"Value": {"Fn::GetAtt": ["P", "Value"]}}})
     arn = f"arn:aws:sqs:{aws.region}:000000000000:{name}"
@@ -137,9 +138,10 @@ def test_stacks_read_each_others_exports(aws: EmbeddedAws) -> None:
 
 @pytest.mark.surface("CloudFormation: Fn::GetStackOutput")
 def test_a_stack_reads_another_stacks_output_without_an_export(aws: EmbeddedAws) -> None:
-    writer = create(aws, {"P": parameter(f"/{unique('p')}", "seen")}, Outputs={"V": {"Value": {"Fn::GetAtt": ["P", "Value"]}}})
-    reader = create(aws, {"P": parameter(f"/{unique('p')}", {"Fn::GetStackOutput": {  # type: ignore[arg-type]
-        "StackName": writer["StackName"], "OutputName": "V"}})}, Outputs={"V": {"Value": {"Fn::GetAtt": ["P", "Value"]}}})
+    value = {"V": {"Value": {"Fn::GetAtt": ["P", "Value"]}}}
+    writer = create(aws, {"P": parameter(f"/{unique('p')}", "seen")}, Outputs=value)
+    output = {"Fn::GetStackOutput": {"StackName": writer["StackName"], "OutputName": "V"}}
+    reader = create(aws, {"P": parameter(f"/{unique('p')}", output)}, Outputs=value)
     assert outputs(reader)["V"] == "seen"
 
 
@@ -148,7 +150,8 @@ import json, urllib.request
 def handler(event, context):
     value = event["ResourceProperties"].get("Colour")
     failed = value == "bad"
-    body = json.dumps({"Status": "FAILED" if failed else "SUCCESS", "Reason": "no such colour", "Data": {"Shade": f"dark {value}"},
+    body = json.dumps({"Status": "FAILED" if failed else "SUCCESS", "Reason": "no such colour",
+                       "Data": {"Shade": f"dark {value}"},
                        "PhysicalResourceId": f"colour-{value}", "StackId": event["StackId"],
                        "RequestId": event["RequestId"], "LogicalResourceId": event["LogicalResourceId"]}).encode()
     urllib.request.urlopen(urllib.request.Request(event["ResponseURL"], data=body, method="PUT",
@@ -188,7 +191,8 @@ def test_a_state_machines_definition_is_updated_with_its_substitutions(aws: Embe
     def resources(result: str) -> Template:
         definition = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": "${Result}", "End": True}}}
         return {"M": {"Type": "AWS::StepFunctions::StateMachine", "Properties": {
-            "RoleArn": role, "DefinitionString": json.dumps(definition), "DefinitionSubstitutions": {"Result": result}}}}
+            "RoleArn": role, "DefinitionString": json.dumps(definition),
+            "DefinitionSubstitutions": {"Result": result}}}}
 
     arn = {"Arn": {"Value": {"Ref": "M"}}}
     stack = create(aws, resources("one"), Outputs=arn)
@@ -210,14 +214,16 @@ def test_a_template_with_a_broken_definition_fails(aws: EmbeddedAws) -> None:
 def _vpc(aws: EmbeddedAws) -> Template:
     return {"Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}},
             "Subnet": {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": {"Ref": "Vpc"}, "CidrBlock": "10.0.0.0/24"}},
-            "Group": {"Type": "AWS::EC2::SecurityGroup", "Properties": {"GroupDescription": "g", "VpcId": {"Ref": "Vpc"}}}}
+            "Group": {"Type": "AWS::EC2::SecurityGroup", "Properties": {
+                "GroupDescription": "g", "VpcId": {"Ref": "Vpc"}}}}
 
 
 @pytest.mark.surface("AWS::EC2::FlowLog")
 def test_flow_logs(aws: EmbeddedAws) -> None:
     resources = {**_vpc(aws), "Logs": {"Type": "AWS::Logs::LogGroup"}, "Flow": {
         "Type": "AWS::EC2::FlowLog", "Properties": {
-            "ResourceId": {"Ref": "Vpc"}, "ResourceType": "VPC", "TrafficType": "REJECT", "LogGroupName": {"Ref": "Logs"},
+            "ResourceId": {"Ref": "Vpc"}, "ResourceType": "VPC", "TrafficType": "REJECT",
+            "LogGroupName": {"Ref": "Logs"},
             "DeliverLogsPermissionArn": aws.role("vpc-flow-logs.amazonaws.com"), "MaxAggregationInterval": 60,
             "Tags": [{"Key": "k", "Value": "v"}]}}}
     stack = create(aws, resources, Outputs={"Vpc": {"Value": {"Ref": "Vpc"}}, "Flow": {"Value": {"Ref": "Flow"}}})
@@ -301,8 +307,9 @@ def test_a_bucket_with_all_the_usual_properties(aws: EmbeddedAws) -> None:
         "Key": {"Type": "AWS::KMS::Key", "Properties": {"EnableKeyRotation": True, "KeyPolicy": _key_policy()}},
         "B": {"Type": "AWS::S3::Bucket", "Properties": {
             "VersioningConfiguration": {"Status": "Enabled"},
-            "BucketEncryption": {"ServerSideEncryptionConfiguration": [{"BucketKeyEnabled": True,
-                "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": {"Fn::GetAtt": ["Key", "Arn"]}}}]},
+            "BucketEncryption": {"ServerSideEncryptionConfiguration": [{
+                "BucketKeyEnabled": True, "ServerSideEncryptionByDefault": {
+                    "SSEAlgorithm": "aws:kms", "KMSMasterKeyID": {"Fn::GetAtt": ["Key", "Arn"]}}}]},
             "PublicAccessBlockConfiguration": {"BlockPublicAcls": True, "BlockPublicPolicy": True,
                                                "IgnorePublicAcls": True, "RestrictPublicBuckets": True},
             "LifecycleConfiguration": {"Rules": [{"Id": "old", "Status": "Enabled", "ExpirationInDays": 30,
@@ -354,7 +361,8 @@ def test_a_signing_key_signs_what_verifies_offline(aws: EmbeddedAws) -> None:
 
 @pytest.mark.surface("AWS::IAM::Role: permission boundaries")
 def test_a_permission_boundary_limits_a_role(aws: EmbeddedAws) -> None:
-    boundary = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ssm:GetParameter", "Resource": "*"}]}
+    boundary = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "ssm:GetParameter", "Resource": "*"}]}
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {
         "AWS": {"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:root"}}}]}

@@ -139,7 +139,14 @@ def test_a_lambda_exception_is_caught_by_its_class_name(aws: EmbeddedAws) -> Non
 
 @pytest.mark.surface("ASL: Retry")
 def test_a_retry_backs_off_on_the_fast_clock(aws: EmbeddedAws) -> None:
-    code = "calls = []\ndef handler(event, context):\n    calls.append(1)\n    if len(calls) < 3: raise ValueError(len(calls))\n    return len(calls)"
+    code = """
+calls = []
+def handler(event, context):
+    calls.append(1)
+    if len(calls) < 3:
+        raise ValueError(len(calls))
+    return len(calls)
+"""
     machine = aws.machine({"Call": {
         "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "OutputPath": "$.Payload",
         "Parameters": {"FunctionName": aws.function(code)},
@@ -221,7 +228,8 @@ def test_the_history_names_every_state(aws: EmbeddedAws) -> None:
 def test_a_child_execution_gives_its_output_parsed_and_its_failure_as_task_failed(aws: EmbeddedAws) -> None:
     child = aws.machine({"C": {"Type": "Choice", "Choices": [
         {"Variable": "$.ok", "BooleanEquals": False, "Next": "Bad"}], "Default": "Good"},
-        "Good": {"Type": "Pass", "Result": {"n": 1}, "End": True}, "Bad": {"Type": "Fail", "Error": "Oh", "Cause": "no"}})
+        "Good": {"Type": "Pass", "Result": {"n": 1}, "End": True},
+        "Bad": {"Type": "Fail", "Error": "Oh", "Cause": "no"}})
     parent = aws.machine({
         "Run": {"Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync:2",
                 "Parameters": {"StateMachineArn": child, "Input.$": "$", "Name.$": "$$.Execution.Name"},
