@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from urllib.parse import unquote
 
+# Lists of what belongs to one named thing are authorised on it.
+_LISTS_OF_ONE = ("ListTags", "ListPipelineExecutionSteps", "ListModelPackages")
 _REST = {"endpoints": "endpoint", "FeatureGroup": "feature-group"}
 _MEMBERS = (  # request member -> ARN kind, the most specific first
     ("PipelineExecutionArn", ""), ("ModelPackageArn", ""), ("ResourceArn", ""),
@@ -30,7 +32,7 @@ def resource_arn(
             return _batch(body, base)
         name = "/".join(parts[1:]) if parts[1].startswith("arn:") else parts[1]
         return name if name.startswith("arn:") else f"{base}{kind}/{name}"
-    if operation.startswith("List") and operation not in ("ListTags", "ListPipelineExecutionSteps"):
+    if operation.startswith("List") and operation not in _LISTS_OF_ONE:
         return "*"
     try:
         request = json.loads(body or b"{}")
