@@ -14,8 +14,10 @@ EMAIL, CARD, ORDER, PHONE, POSTCODE = "[email]", "[card]", "[order]", "[phone]",
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,4}")
 _CARD = re.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])")
-# Amazon's form, or a prefix of letters with a dash or '#'.
-_ORDER = re.compile(r"(?<!\d)\d{3}-\d{7}-\d{7}(?!\d)|(?<![A-Za-z])(?:[A-Z]{1,4}-|#)\d{5,12}(?!\d)")
+# Amazon's form, a number with a check digit, or a prefix of letters with a dash or '#'.
+_ORDER = re.compile(
+    r"(?<![\d-])(?:\d{3}-\d{7}-\d{7}|\d{5,7}-\d)(?![\d-])|(?<![A-Za-z])(?:[A-Z]{1,4}-|#)\d{5,12}(?!\d)"
+)
 # Japan: 0 and 9 or 10 digits in groups; elsewhere + and 8 to 14 digits in groups, or 3-3-4.
 _PHONE = re.compile(
     r"(?<![\d-])(?:\+\d{1,3}[ -]?(?:\(0\)[ -]?)?\d(?:[ -]?\d){6,12}|0\d{1,4}[- ]\d{1,4}[- ]\d{3,4}|0\d{9,10}"

@@ -50,6 +50,8 @@ def save_classifier(model: IntentClassifier, folder: Path, *, pretrained: Path, 
             copy(path, folder / path.name)
     head = {name: tensor.detach().cpu().contiguous() for name, tensor in model.head.state_dict().items()}
     save_file(head, folder / HEAD_FILE)
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # the library writes for the owner only; whoever copies the model must read it too
     (folder / LABELS_FILE).write_text(json.dumps(list(labels)), "utf-8")
 
 

@@ -32,6 +32,7 @@ def example(number: int, text: str, label: str = "a", **changes: str) -> Example
     ("call (415) 555-2671 now", f"call {pii.PHONE} now"),
     ("order 250-1234567-7654321 is late", f"order {pii.ORDER} is late"),
     ("注文番号MG-123456が届かない", f"注文番号{pii.ORDER}が届かない"),
+    ("where is 44096-8 now", f"where is {pii.ORDER} now"),
     ("〒150-0001 渋谷区", f"{pii.POSTCODE} 渋谷区"),
 ])
 def test_personal_data_becomes_a_placeholder(text: str, redacted: str) -> None:
