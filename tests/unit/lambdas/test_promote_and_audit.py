@@ -32,13 +32,13 @@ def package(version: str) -> str:
     return f"arn:aws:sagemaker:ap-northeast-1:123456789012:model-package/mangaassist-{STORY}/{version}"
 
 
-def expect_status(sagemaker: Stubber, version: str, before: str, after: str) -> None:
+def expect_status(sagemaker: Stubber, version: str, before: str, after: str, *, run: str = "run") -> None:
     """The registry shows `before` and is told `after` when that differs."""
     sagemaker.add_response("describe_model_package", described(version, before), {"ModelPackageName": package(version)})
     if before != after:
         sagemaker.add_response("update_model_package", {"ModelPackageArn": package(version)}, {
             "ModelPackageArn": package(version), "ModelApprovalStatus": after,
-            "ApprovalDescription": f"{'rollback' if after == 'Rejected' else 'promote'} by run run",
+            "ApprovalDescription": f"{'rollback' if after == 'Rejected' else 'promote'} by run {run}",
         } if after == "Rejected" else None)
 
 
@@ -75,8 +75,8 @@ def test_a_second_promotion_keeps_a_full_copy_of_the_first(leased: Account, cont
     assert pointer is not None
     assert pointer["version"] == "2"
     first = event("1", run="")
-    assert pointer["previous"] == {name: first[name] for name in (
-        "version", "model_uri", "manifest_sha256", "model_package_arn", "label_version_to", "verdict_uri")}
+    assert pointer["previous"] == {"previous": None, **{name: first[name] for name in (
+        "version", "model_uri", "manifest_sha256", "model_package_arn", "label_version_to", "verdict_uri")}}
 
 
 def test_a_repeated_promotion_of_the_same_run_is_a_success_and_changes_nothing(
@@ -137,7 +137,7 @@ def rollback_event(version: str, run: str = "run") -> dict[str, Any]:
     return {"story": STORY, "version": version, "token": 3, "run_id": run, "kind": "rollback"}
 
 
-def test_a_roll_back_swaps_current_and_previous_and_rejects_what_it_left(
+def test_a_roll_back_goes_to_the_previous_version_and_rejects_what_it_left(
     leased: Account, context: Any, stub: Stub
 ) -> None:
     promote(context, stub, "1", run="run-1")
@@ -147,13 +147,39 @@ def test_a_roll_back_swaps_current_and_previous_and_rejects_what_it_left(
     assert handler(rollback_event("1"), context) == {"promoted": True, "version": "1"}
     pointer = leased.control(records.POINTER)
     assert pointer is not None
-    assert (pointer["version"], pointer["previous"]["version"], pointer["kind"]) == ("1", "2", "rollback")
+    assert (pointer["version"], pointer["previous"], pointer["kind"]) == ("1", None, "rollback")
+    assert pointer["rolled_back_from"]["version"] == "2"
     assert leased.audit_ids() == ["run#rollback", "run-1#promote", "run-2#promote"]
-    # the same roll-back again must not swap back
+    # the same roll-back again, its answer lost, changes nothing
     expect_status(stub("sagemaker"), "1", "Approved", "Approved")
     expect_status(stub("sagemaker"), "2", "Rejected", "Rejected")
     handler(rollback_event("1"), context)
     assert leased.control(records.POINTER) == pointer
+
+
+def test_rolling_back_twice_goes_further_back_and_never_to_what_was_left(
+    leased: Account, context: Any, stub: Stub
+) -> None:
+    for number in ("1", "2", "3"):
+        promote(context, stub, number, run=f"run-{number}")
+    for target, left in (("2", "3"), ("1", "2")):
+        expect_status(stub("sagemaker"), target, "Approved", "Approved")
+        expect_status(stub("sagemaker"), left, "Approved", "Rejected", run=f"back-to-{target}")
+        handler(rollback_event(target, run=f"back-to-{target}"), context)
+    pointer = leased.control(records.POINTER)
+    assert pointer is not None
+    assert (pointer["version"], pointer["previous"]) == ("1", None)
+
+
+def test_history_is_bounded() -> None:
+    pointer: dict[str, Any] | None = None
+    for number in range(1, 9):
+        pointer = next_pointer(pointer, event(str(number), run=f"run-{number}"), at="now")
+    versions, step = [], pointer
+    while step:
+        versions.append(step["version"])
+        step = step["previous"]
+    assert versions == ["8", "7", "6", "5"]
 
 
 def test_rolling_back_needs_a_previous_version(leased: Account, context: Any, stub: Stub) -> None:
