@@ -49,11 +49,11 @@ INTENT_CLASSIFIER = StoryContract(
     dataset_schema_version=SCHEMA_VERSION,
     encoder="distilbert-base-multilingual-cased",
     hyperparameters={
-        "epochs": "4",
+        "epochs": "8",
         "max-steps": "0",
-        "learning-rate": "5e-5",
+        "learning-rate": "2e-4",  # of the top layer; each layer below learns at 0.9 of the one above
         "batch-size": "32",
-        "calibration-rows": "300",
+        "calibration-rows": "64",
         "seed": "13",
     },
     # Friday 03:00 in Tokyo; Japan has no daylight saving, but the zone says what is meant.
