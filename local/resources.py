@@ -19,6 +19,10 @@ _CALLS = {
     ("glue", "GetDatabase"): ("Name", "database/"),
     ("glue", "DeleteDatabase"): ("Name", "database/"),
     ("glue", "UpdateDatabase"): ("Name", "database/"),
+    # AWS names a target by an id of its own, so that a policy can only say scalable-target/*.
+    ("application-autoscaling", "RegisterScalableTarget"): ("ResourceId", "scalable-target/"),
+    ("application-autoscaling", "PutScalingPolicy"): ("ResourceId", "scalable-target/"),
+    ("application-autoscaling", "DeregisterScalableTarget"): ("ResourceId", "scalable-target/"),
 }
 
 

@@ -87,8 +87,6 @@ def update(endpoint: Endpoint, config: dict[str, Any], deployment: dict[str, Any
     """Start the new fleet, move traffic to it step by step, end the old fleet."""
     old, new = endpoint.active, Fleet(endpoint.name, config)
     policy = deployment.get("BlueGreenUpdatePolicy", {})
-    limit = policy.get("MaximumExecutionTimeoutInSeconds")
-    deadline = time.monotonic() + state.config().scaled(limit) if limit else float("inf")
     with state.LOCK:
         endpoint.record["PendingDeploymentSummary"] = {
             "EndpointConfigName": config["EndpointConfigName"], "StartTime": state.now()
@@ -99,6 +97,9 @@ def update(endpoint: Endpoint, config: dict[str, Any], deployment: dict[str, Any
             new.start()
         except JobFailure as failure:
             raise RollBack(failure.reason) from failure
+        # Containers start in real time, which no clock factor shortens; their own health check limits that.
+        limit = policy.get("MaximumExecutionTimeoutInSeconds")
+        deadline = time.monotonic() + state.config().scaled(limit) if limit else float("inf")
         with state.LOCK:
             endpoint.incoming, endpoint.share = new, 0.0
         for share, seconds in _steps(policy, new):
