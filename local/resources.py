@@ -28,6 +28,8 @@ _CALLS = {
 
 def resource_arn(service: str, headers: dict[str, str], body: bytes, region: str, account: str) -> str | None:
     """The resource; None when the call is none of ours."""
+    if service == "application-autoscaling":  # on AWS an id of its own; a role can only name it by a wildcard
+        return f"arn:aws:{service}:{region}:{account}:scalable-target/embedded"
     found = _CALLS.get((service, headers.get("x-amz-target", "").rpartition(".")[2]))
     if found is None:
         return None
