@@ -15,9 +15,9 @@ ROOT = Path(__file__).parent
 # `constructs/` is an import root, not a package: a package of that name would hide CDK's own.
 sys.path[:0] = [str(ROOT), str(ROOT / "constructs")]
 
-from aws_cdk import App
+from aws_cdk import App  # noqa: E402 - the import roots come first
 
-from stacks.deployment import deploy_all
+from stacks.deployment import deploy_all  # noqa: E402
 
 
 def main() -> None:

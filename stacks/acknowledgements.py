@@ -27,7 +27,7 @@ def _wildcard(resource: str, *at: str, because: str) -> Acknowledged:
     return Acknowledged(finding=f"AwsSolutions-IAM5[Resource::{resource}]", at=at, because=because)
 
 
-def _all(paths: str, names: str, *, ending: str = "Role/Resource") -> tuple[str, ...]:
+def _all(paths: str, names: str, *, ending: str = "Role") -> tuple[str, ...]:
     return tuple(f"{paths}/{name}/{ending}" for name in names.split())
 
 
@@ -41,26 +41,27 @@ _JOB = ("ecr:GetAuthorizationToken and ec2:Describe* have no resource-level perm
 _MACHINE = "log delivery and X-Ray have no resource-level permissions"
 _METRICS = _TRACING + ", and PutMetricData is limited by its namespace"
 
+_OURS = "arn:<AWS::Partition>:{}:<AWS::Region>:<AWS::AccountId>"
 _SHARED = "Platform/Functions/Room"
 
 
-def _platform(region: str, lake: str) -> Iterator[Acknowledged]:
-    sagemaker = f"arn:aws:sagemaker:{region}:<AWS::AccountId>"
+def _platform(lake: str) -> Iterator[Acknowledged]:
+    sagemaker = _OURS.format("sagemaker")
     functions = "Lease KillSwitches Audit ImageBuilder"
-    job, machine = "Platform/LabelIngest/Job/Role/Resource", "Platform/LabelIngest/Machine/Role/Resource"
+    job, machine = "Platform/LabelIngest/Job/Role", "Platform/LabelIngest/Machine/Role"
     guard, star = "Operations/FreezeGuard/Room/FreezeGuard", "*"
     yield _wildcard(star, *_all(_SHARED, functions), because=_TRACING)
-    yield _wildcard(star, *_all("Platform", "TrainingImage ServingImage", ending="BuildRole/Resource"),
+    yield _wildcard(star, *_all("Platform", "TrainingImage ServingImage", ending="BuildRole"),
                     because="ecr:GetAuthorizationToken has no resource-level permissions")
     yield _wildcard(star, job, because=_JOB)
     yield _wildcard(star, machine, because=_MACHINE)
-    yield _wildcard(star, f"{guard}/Role/Resource", because=_METRICS)
-    yield _wildcard(f"arn:aws:ssm:{region}:<AWS::AccountId>:parameter{naming.FLAG_ROOT}/*",
-                    f"{_SHARED}/KillSwitches/Role/Resource",
+    yield _wildcard(star, f"{guard}/Role", because=_METRICS)
+    yield _wildcard(f"{_OURS.format('ssm')}:parameter{naming.FLAG_ROOT}/*",
+                    f"{_SHARED}/KillSwitches/Role",
                     because="the one function that reads the flags of every story, those to come included")
     for prefix in ("incoming/", naming.ICEBERG_PREFIX, "quarantine/"):
         yield _wildcard(f"{lake}/{prefix}*", job, because=_KEYS)
-    yield _wildcard(f"arn:aws:logs:{region}:<AWS::AccountId>:log-group:/aws/sagemaker/ProcessingJobs:*", job,
+    yield _wildcard(f"{_OURS.format('logs')}:log-group:/aws/sagemaker/ProcessingJobs:*", job,
                     because=_LOG_STREAMS)
     yield _wildcard(f"{sagemaker}:processing-job/{naming.PROJECT}-ingest-*", machine,
                     because="a job is named after its batch, which comes with the execution")
@@ -70,16 +71,15 @@ def _platform(region: str, lake: str) -> Iterator[Acknowledged]:
                        at=("Operations/FreezeGuard/OnFreeze/Undelivered/Resource",))
 
 
-def _story(stack: str, story: StoryContract, *, home: bool, region: str, buckets: dict[str, str]
-           ) -> Iterator[Acknowledged]:
+def _story(stack: str, story: StoryContract, *, home: bool, buckets: dict[str, str]) -> Iterator[Acknowledged]:
     slug, functions = story.slug, f"{stack}/Functions/Room"
     traced = "RunPlan Judge Publish Promote ReleaseCheck DriftTrigger"
     yield _wildcard("*", *_all(functions, traced), because=_TRACING)
     yield _wildcard("*", *_all(functions, "ReleasePlan DriftMonitor"), because=_METRICS)
-    jobs = (f"{stack}/Training/{name}Role/Resource" for name in ("Prepare", "Train", "Evaluate"))
+    jobs = (f"{stack}/Training/{name}Role" for name in ("Prepare", "Train", "Evaluate"))
     yield _wildcard("*", *_all(stack, "Endpoint Freeze"), *jobs, because=_JOB)
-    yield _wildcard("*", f"{stack}/Retrain/Machine/Role/Resource", because=_MACHINE)
-    yield _wildcard("*", f"{stack}/Release/Machine/Role/Resource",
+    yield _wildcard("*", f"{stack}/Retrain/Machine/Role", because=_MACHINE)
+    yield _wildcard("*", f"{stack}/Release/Machine/Role",
                     because=_MACHINE + "; PutMetricData is limited by its namespace")
     yield Acknowledged(finding="AwsSolutions-L1", because=_LATEST,
                        at=_all(functions, f"{traced} ReleasePlan DriftMonitor", ending="Default"))
@@ -88,7 +88,7 @@ def _story(stack: str, story: StoryContract, *, home: bool, region: str, buckets
     yield Acknowledged(finding="AwsSolutions-SQS3", because=_QUEUE,
                        at=tuple(f"{q}/Undelivered/Resource" for q in queues))
     yield from _story_buckets(stack, story, buckets)
-    yield from _story_services(stack, slug, region, [naming.pascal(g.name) for g in story.feature_groups])
+    yield from _story_services(stack, slug, [naming.pascal(g.name) for g in story.feature_groups])
 
 
 def _story_buckets(stack: str, story: StoryContract, buckets: dict[str, str]) -> Iterator[Acknowledged]:
@@ -96,48 +96,49 @@ def _story_buckets(stack: str, story: StoryContract, buckets: dict[str, str]) ->
     lake, artifacts, capture = buckets["Lake"], buckets["Artifacts"], buckets["Capture"]
 
     def jobs(names: str) -> tuple[str, ...]:
-        return tuple(f"{training}/{name}Role/Resource" for name in names.split())
+        return tuple(f"{training}/{name}Role" for name in names.split())
 
     def keys(prefix: str, *at: str) -> Acknowledged:
         return _wildcard(f"{prefix}*", *at, because=_KEYS)
 
-    freeze = f"{stack}/Freeze/Role/Resource"
+    freeze = f"{stack}/Freeze/Role"
     yield keys(f"{lake}/{naming.ICEBERG_PREFIX}", freeze)
     yield keys(f"{lake}/datasets/{slug}/", freeze, *jobs("Prepare"))
     groups = (f"{naming.pascal(g.name)}Features" for g in story.feature_groups)
     yield keys(f"{lake}/feature-store/{slug}/", *_all(stack, " ".join(groups)))
-    yield keys(f"{artifacts}/{naming.all_models_prefix(slug)}", f"{stack}/Endpoint/Role/Resource",
+    yield keys(f"{artifacts}/{naming.all_models_prefix(slug)}", f"{stack}/Endpoint/Role",
                *_all(functions, "Publish ReleasePlan DriftMonitor"), *jobs("Train Evaluate"))
     yield keys(f"{artifacts}/{naming.no_champion_prefix(slug)}", *_all(functions, "RunPlan"))
     yield keys(f"{artifacts}/{naming.all_runs_prefix(slug)}", *_all(functions, "Judge Publish"),
                *jobs("Prepare Train Evaluate"))
     yield keys(f"{artifacts}/{naming.pretrained_prefix(story.encoder)}", *jobs("Train"))
-    stream, monitor = f"{stack}/Capture/Role/Resource", _all(functions, "DriftMonitor")
+    stream, monitor = f"{stack}/Capture/Role", _all(functions, "DriftMonitor")
     yield keys(f"{capture}/{naming.capture_prefix(slug)}", stream, *monitor)
     yield keys(f"{capture}/capture-errors/{slug}/", stream)
     yield keys(f"{capture}/{naming.feedback_prefix(slug)}", *monitor)
 
 
-def _story_services(stack: str, slug: str, region: str, groups: Sequence[str]) -> Iterator[Acknowledged]:
+def _story_services(stack: str, slug: str, groups: Sequence[str]) -> Iterator[Acknowledged]:
     def arn(service: str, resource: str) -> str:
-        return f"arn:aws:{service}:{region}:<AWS::AccountId>:{resource}"
+        return f"{_OURS.format(service)}:{resource}"
 
     functions, training = f"{stack}/Functions/Room", f"{stack}/Training"
-    release, retrain = f"{stack}/Release/Machine/Role/Resource", f"{stack}/Retrain/Machine/Role/Resource"
-    endpoint, freeze = f"{stack}/Endpoint/Role/Resource", f"{stack}/Freeze/Role/Resource"
-    jobs = tuple(f"{training}/{name}Role/Resource" for name in ("Prepare", "Train", "Evaluate"))
+    release, retrain = f"{stack}/Release/Machine/Role", f"{stack}/Retrain/Machine/Role"
+    endpoint, freeze = f"{stack}/Endpoint/Role", f"{stack}/Freeze/Role"
+    jobs = tuple(f"{training}/{name}Role" for name in ("Prepare", "Train", "Evaluate"))
     name = naming.endpoint(slug)
 
     def versions(resource: str, *at: str) -> Acknowledged:
         return _wildcard(arn("sagemaker", resource), *at, because="every version and run makes its own, by name prefix")
 
-    yield versions(f"model-package/{naming.model_package_group(slug)}/*", *_all(functions, "Publish ReleasePlan Promote"))
+    yield versions(f"model-package/{naming.model_package_group(slug)}/*",
+                   *_all(functions, "Publish ReleasePlan Promote"))
     yield versions(f"model/{name}-v*", release)
     yield versions(f"endpoint-config/{name}-v*", release)
     yield versions(f"processing-job/{naming.PROJECT}-{slug}-freeze-*", retrain)
     yield versions(f"pipeline/{naming.pipeline(slug)}/execution/*", retrain)
-    yield versions("training-job/pipelines-*", f"{training}/Role/Resource")
-    yield versions("processing-job/pipelines-*", f"{training}/Role/Resource")
+    yield versions("training-job/pipelines-*", f"{training}/Role")
+    yield versions("processing-job/pipelines-*", f"{training}/Role")
     yield _wildcard(arn("states", f"execution:{naming.release_state_machine(slug)}:*"), retrain,
                     because="a child execution is named after its run")
     yield _wildcard(arn("cloudwatch", f"alarm:{naming.guardrail_alarm(slug, '*')}"), endpoint, release,
@@ -152,7 +153,7 @@ def _story_services(stack: str, slug: str, region: str, groups: Sequence[str]) -
     yield _wildcard(arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*"), jobs[1], because=_LOG_STREAMS)
     yield _wildcard(arn("logs", "log-group:/aws/sagemaker/ProcessingJobs:*"), freeze, jobs[0], jobs[2],
                     because=_LOG_STREAMS)
-    yield _wildcard(arn("glue", "table/sagemaker_featurestore/*"), *_all(stack, " ".join(f"{g}Features" for g in groups)),
+    yield _wildcard(arn("glue", "table/sagemaker_featurestore/*"), *(f"{stack}/{g}Features/Role" for g in groups),
                     because="SageMaker names the table of an offline store after its creation time")
 
 
@@ -160,9 +161,9 @@ def acknowledged(deployment: Deployment, stories: Sequence[StoryContract]) -> li
     """All that stays in one deployment."""
     data = naming.stack(deployment.name, "data")
     buckets = {name: f"{data}:ExportsOutputFnGetAttBuckets{name}{hashed}" for name, hashed in _EXPORTS.items()}
-    rows = list(_platform(deployment.region, buckets["Lake"]))
+    rows = list(_platform(buckets["Lake"]))
     for story in stories:
-        rows += _story(naming.pascal(story.slug), story, home=deployment.home, region=deployment.region, buckets=buckets)
+        rows += _story(naming.pascal(story.slug), story, home=deployment.home, buckets=buckets)
     return rows
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from aws_cdk import Stack
-from constructs import Construct
-from contracts import naming
-from contracts.deployments import Deployment
 from mlplatform.buckets import Buckets
 from mlplatform.control_tables import AuditTable, ControlTable
 from mlplatform.keys import DataKey, SigningKey
 from mlplatform.label_platform import LabelDatabase
+
+from constructs import Construct
+from contracts import naming
+from contracts.deployments import Deployment
 
 
 class DataStack(Stack):

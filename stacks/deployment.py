@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import App, Environment, PermissionsBoundary, Stack, Stage, Tags
+
 from constructs import Construct
 from contracts import naming
 from contracts.deployments import DEPLOYMENTS, Deployment, deployment
-
 from stacks.data import DataStack
 from stacks.intent_classifier import IntentClassifierStack
 from stacks.operations import OperationsStack
 from stacks.platform import PlatformStack
 
-# A tag on these forces a replacement that can't happen (fixed names) or resets a flag's value.
-UNTAGGED = ["AWS::SageMaker::FeatureGroup", "AWS::SSM::Parameter"]
+# A tag on these forces a replacement that can't happen (fixed names) or resets a flag's value. Nor on the
+# stack: CloudFormation hands a stack's tags to every resource in it, the flags included.
+UNTAGGED = ["AWS::SageMaker::FeatureGroup", "AWS::SSM::Parameter", "aws:cdk:stack"]
 
 
 class DeploymentStage(Stage):

@@ -7,7 +7,6 @@ from typing import Any
 from constructs import Construct
 from contracts.deployments import Deployment
 from contracts.stories.intent_classifier import INTENT_CLASSIFIER
-
 from stacks.data import DataStack
 from stacks.platform import PlatformStack
 from stacks.realtime_story import RealtimeStoryStack

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from aws_cdk import Stack
-from constructs import Construct
-from contracts.deployments import Deployment
 from mlplatform.freeze_guard import FreezeGuard
 from mlplatform.operations_dashboard import OperationsDashboard
 from mlplatform.platform_alarms import PlatformAlarms
 
+from constructs import Construct
+from contracts.deployments import Deployment
 from stacks.data import DataStack
 from stacks.platform import PlatformStack
 from stacks.realtime_story import RealtimeStoryStack

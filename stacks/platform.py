@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from aws_cdk import Stack
-from constructs import Construct
-from contracts import naming
-from contracts.deployments import Deployment
-from contracts.kill_switches import GLOBAL_FREEZE
 from mlplatform.container_image import ContainerImage
 from mlplatform.kill_switches import KillSwitches
 from mlplatform.label_platform import LabelIngest, LabelJobProps
@@ -16,6 +12,10 @@ from mlplatform.network import Network
 from mlplatform.on_call import OnCall
 from mlplatform.shared_functions import SharedFunctions
 
+from constructs import Construct
+from contracts import naming
+from contracts.deployments import Deployment
+from contracts.kill_switches import GLOBAL_FREEZE
 from stacks.data import DataStack
 
 

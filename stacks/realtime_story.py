@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from aws_cdk import Stack
-from constructs import Construct
-from contracts import naming
-from contracts.deployments import Deployment
-from contracts.story import StoryContract
 from mlplatform.capture_stream import CaptureStream
 from mlplatform.drift_monitor import DriftMonitor, DriftMonitorProps
 from mlplatform.endpoint_release import EndpointRelease
@@ -21,6 +17,10 @@ from mlplatform.retrain_workflow import RetrainWorkflow, RetrainWorkflowProps
 from mlplatform.story_functions import StoryFunctions, StoryFunctionsProps
 from mlplatform.training_pipeline import TrainingPipeline, TrainingPipelineProps
 
+from constructs import Construct
+from contracts import naming
+from contracts.deployments import Deployment
+from contracts.story import StoryContract
 from stacks.data import DataStack
 from stacks.platform import PlatformStack
 

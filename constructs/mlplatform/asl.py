@@ -35,8 +35,9 @@ def catch(next_: str, *errors: str, result: str = "$.error") -> dict[str, Any]:
     return {"ErrorEquals": list(errors or ("States.ALL",)), "ResultPath": result, "Next": next_}
 
 
-def call(service: str, action: str, parameters: Mapping[str, Any], *, next_: str, on_error: str | Sequence[dict[str, Any]],
-         result: str | None, select: Mapping[str, Any] | None = None, retry: Retries | None = None) -> State:
+def call(service: str, action: str, parameters: Mapping[str, Any], *, next_: str,
+         on_error: str | Sequence[dict[str, Any]], result: str | None,
+         select: Mapping[str, Any] | None = None, retry: Retries | None = None) -> State:
     """An AWS SDK call: `call("sagemaker", "createModel", {...})`. `result` None drops the answer."""
     return _task(f"arn:aws:states:::aws-sdk:{service}:{action}", dict(parameters), next_=next_, on_error=on_error,
                  result=result, select=select, retry=retry, timeout_s=None)
@@ -52,7 +53,8 @@ def function(name: str, payload: Mapping[str, Any], *, next_: str, on_error: str
 
 
 def child(machine: str, execution_name: str, arguments: Mapping[str, Any], *, next_: str,
-          on_error: str | Sequence[dict[str, Any]], result: str | None, select: Mapping[str, Any] | None = None) -> State:
+          on_error: str | Sequence[dict[str, Any]], result: str | None,
+          select: Mapping[str, Any] | None = None) -> State:
     """Run the machine behind `${machine}` to its end. The name makes a second start the same start."""
     parameters = {
         "StateMachineArn": f"${{{machine}}}", "Name.$": execution_name,

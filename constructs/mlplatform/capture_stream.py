@@ -6,11 +6,11 @@ from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
+
 from constructs import Construct
 from contracts import naming
-
 from mlplatform.policies import allow, service_role, use_key
-from mlplatform.retention import LOG_RETENTION, removal_policy
+from mlplatform.retention import log_group
 
 BUFFER_S, BUFFER_MB = 60, 5  # a minute: the drift window waits for it
 
@@ -22,17 +22,15 @@ class CaptureStream(Construct):
         super().__init__(scope, id_)
         self.name = naming.capture_stream(slug)
         prefix, errors = naming.capture_prefix(slug), f"capture-errors/{slug}/"
-        group = logs.LogGroup(self, "Logs", retention=LOG_RETENTION, encryption_key=key,
-                              removal_policy=removal_policy(self, destroyable=True))
-        stream = logs.LogStream(self, "LogStream", log_group=group,
-                                removal_policy=removal_policy(self, destroyable=True))
+        group = log_group(self, "Logs", key_arn=key.key_arn)
+        stream = logs.CfnLogStream(self, "LogStream", log_group_name=group.ref)
         role = service_role(
             self, "Role", service="firehose.amazonaws.com", description=f"Delivers {self.name} to the capture bucket",
             statements=[
                 allow("s3:PutObject", "s3:AbortMultipartUpload",
                       on=[f"{bucket.bucket_arn}/{prefix}*", f"{bucket.bucket_arn}/{errors}*"]),
                 allow("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads", on=bucket.bucket_arn),
-                allow("logs:PutLogEvents", on=group.log_group_arn), use_key(key.key_arn),
+                allow("logs:PutLogEvents", on=group.attr_arn), use_key(key.key_arn),
             ],
         )
         self.resource = firehose.CfnDeliveryStream(
@@ -50,5 +48,5 @@ class CaptureStream(Construct):
                         kms_encryption_config=firehose.CfnDeliveryStream.KMSEncryptionConfigProperty(
                             awskms_key_arn=key.key_arn)),
                     cloud_watch_logging_options=firehose.CfnDeliveryStream.CloudWatchLoggingOptionsProperty(
-                        enabled=True, log_group_name=group.log_group_name, log_stream_name=stream.log_stream_name))),
+                        enabled=True, log_group_name=group.ref, log_stream_name=stream.ref))),
         )

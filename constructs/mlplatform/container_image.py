@@ -11,12 +11,11 @@ from aws_cdk import Aws, CustomResource, Duration, RemovalPolicy, Token
 from aws_cdk import aws_codebuild as codebuild
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_logs as logs
+
 from constructs import Construct
 from contracts import naming
-
 from mlplatform.policies import Statement, allow, arn, service_role, use_key
-from mlplatform.retention import LOG_RETENTION, removal_policy
+from mlplatform.retention import log_group
 from mlplatform.staging import content_hash, source_asset
 
 _SOURCES = ("contracts", "model_code", "containers")
@@ -49,13 +48,12 @@ class ContainerImage(Construct):
             encryption_key=key, removal_policy=RemovalPolicy.RETAIN,
         )
         source = source_asset(self, "Source", _SOURCES)
-        group = logs.LogGroup(self, "BuildLogs", retention=LOG_RETENTION, encryption_key=key,
-                              removal_policy=removal_policy(self, destroyable=True))
+        group = log_group(self, "BuildLogs", key_arn=key.key_arn)
         role = service_role(
             self, "BuildRole", service="codebuild.amazonaws.com", description=f"Builds the {kind} image",
             statements=[
                 allow("s3:GetObject", "s3:GetObjectVersion", on=source.bucket.arn_for_objects(source.s3_object_key)),
-                allow("logs:CreateLogStream", "logs:PutLogEvents", on=group.log_group_arn),
+                allow("logs:CreateLogStream", "logs:PutLogEvents", on=group.attr_arn),
                 use_key(key.key_arn), *push_images([self.repository.repository_arn]),
             ],
         )
@@ -78,7 +76,7 @@ class ContainerImage(Construct):
             ),
             logs_config=codebuild.CfnProject.LogsConfigProperty(
                 cloud_watch_logs=codebuild.CfnProject.CloudWatchLogsConfigProperty(
-                    status="ENABLED", group_name=group.log_group_name)),
+                    status="ENABLED", group_name=group.ref)),
         )
 
     @property
@@ -95,12 +93,12 @@ class ContainerImage(Construct):
         )
         return Token.as_string(resource.get_att("ImageUri"))
 
-    def build_statements(self, scope: Construct) -> list[Statement]:
+    def build_statements(self) -> list[Statement]:
         """What the builder function needs for this image."""
         return [
             allow("codebuild:StartBuild", "codebuild:BatchGetBuilds", on=self.project.attr_arn),
             allow("ecr:DescribeImages", "ecr:DescribeRepositories",
-                  on=arn(scope, "ecr", "repository", self.repository_name)),
+                  on=arn("ecr", f"repository/{self.repository_name}")),
         ]
 
 

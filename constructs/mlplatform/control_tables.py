@@ -8,9 +8,9 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+
 from constructs import Construct
 from contracts import naming
-
 from mlplatform.retention import removal_policy
 
 # What would rewrite or remove a record. PutItem stays: writers put with attribute_not_exists.

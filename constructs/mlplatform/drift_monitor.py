@@ -14,7 +14,6 @@ from contracts.deployments import Deployment
 from contracts.language import LANGUAGES
 from contracts.story import DriftMonitor as Monitor
 from contracts.story import StoryContract
-
 from mlplatform.eventing import FunctionRule, Schedule, alarm_rings
 from mlplatform.on_call import AlarmProps, alarm
 from mlplatform.platform_function import PlatformFunction

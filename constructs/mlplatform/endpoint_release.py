@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aws_cdk import aws_kms as kms
+
 from constructs import Construct
 from contracts import metrics, naming, workflow
 from contracts.instances import takes_volume_key
 from contracts.story import StoryContract
-
 from mlplatform import asl
 from mlplatform.policies import allow, arn, pass_role, put_metrics
 from mlplatform.state_machine import StateMachine
@@ -108,9 +108,9 @@ class EndpointRelease(Construct):
         """`functions`: substitution name -> ARN, for ReleasePlan, ReleaseCheck and KillSwitches."""
         super().__init__(scope, id_)
         slug = story.slug
-        names = {kind: arn(self, "sagemaker", kind, f"{naming.endpoint(slug)}-v*")
+        names = {kind: arn("sagemaker", f"{kind}/{naming.endpoint(slug)}-v*")
                  for kind in ("model", "endpoint-config")}
-        endpoint = arn(self, "sagemaker", "endpoint", naming.endpoint(slug))
+        endpoint = arn("sagemaker", f"endpoint/{naming.endpoint(slug)}")
         self.machine = StateMachine(
             self, "Machine", name=naming.release_state_machine(slug), start="PlanRelease", key=key,
             comment=f"{story.entry.code}: make one version of {slug} what its endpoint serves",
@@ -126,7 +126,7 @@ class EndpointRelease(Construct):
                 pass_role([serving_role_arn], to="sagemaker.amazonaws.com"),
                 # SageMaker reads the guardrail alarms for whoever asks for the update.
                 allow("cloudwatch:DescribeAlarms",
-                      on=arn(self, "cloudwatch", "alarm", naming.guardrail_alarm(slug, "*"), colon=True)),
+                      on=arn("cloudwatch", f"alarm:{naming.guardrail_alarm(slug, '*')}")),
                 allow("kms:CreateGrant", on=key.key_arn, when={"Bool": {"kms:GrantIsForAWSResource": "true"}}),
                 put_metrics(metrics.NAMESPACE),
             ],

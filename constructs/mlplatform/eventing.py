@@ -11,9 +11,9 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
+
 from constructs import Construct
 from contracts.events import ALARM_STATE_CHANGE, PARAMETER_STORE_CHANGE
-
 from mlplatform.platform_function import PlatformFunction
 from mlplatform.policies import allow, service_role
 

@@ -10,10 +10,10 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
+
 from constructs import Construct
 from contracts import naming
 from contracts.story import FeatureGroupContract
-
 from mlplatform.policies import allow, arn, service_role, use_key, write_prefixes
 
 _GLUE_DATABASE = "sagemaker_featurestore"  # SageMaker's own name for offline stores
@@ -34,9 +34,9 @@ class FeatureGroup(Construct):
                 allow("s3:ListBucket", on=lake.bucket_arn, when={"StringLike": {"s3:prefix": f"{prefix}*"}}),
                 allow("glue:GetDatabase", "glue:CreateDatabase", "glue:GetTable", "glue:CreateTable",
                       "glue:UpdateTable", on=[
-                          arn(self, "glue", "catalog", "").rstrip("/"),
-                          arn(self, "glue", "database", _GLUE_DATABASE),
-                          arn(self, "glue", "table", f"{_GLUE_DATABASE}/*")]),
+                          arn("glue", "catalog"),
+                          arn("glue", f"database/{_GLUE_DATABASE}"),
+                          arn("glue", f"table/{_GLUE_DATABASE}/*")]),
                 use_key(key.key_arn),
             ],
         )

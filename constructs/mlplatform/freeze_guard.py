@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aws_cdk import aws_kms as kms
+
 from constructs import Construct
 from contracts import functions as f
 from contracts import metrics, naming
 from contracts.kill_switches import GLOBAL_FREEZE
 from contracts.story import StoryContract
-
 from mlplatform.eventing import FunctionRule, parameter_change
 from mlplatform.kill_switches import read_flags
 from mlplatform.platform_function import FunctionRoom
@@ -24,9 +24,9 @@ class FreezeGuard(Construct):
         super().__init__(scope, id_)
         room = FunctionRoom(self, "Room", room=ROOM, key=key)
         guard = room.function(f.FREEZE_GUARD, environment=f.NoEnv(), statements=[
-            read_flags(self, (GLOBAL_FREEZE, *(flag for story in stories for flag in story.flags))),
+            read_flags((GLOBAL_FREEZE, *(flag for story in stories for flag in story.flags))),
             allow("sagemaker:DescribeEndpoint",
-                  on=[arn(self, "sagemaker", "endpoint", naming.endpoint(story.slug)) for story in stories]),
+                  on=[arn("sagemaker", f"endpoint/{naming.endpoint(story.slug)}") for story in stories]),
             put_metrics(metrics.NAMESPACE),
         ])
         FunctionRule(self, "OnFreeze", says="The global freeze was switched: abort canaries in flight",

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_ssm as ssm
+
 from constructs import Construct
 from contracts import naming
 from contracts.kill_switches import Flag
-
 from mlplatform.policies import Statement, allow, arn
 
 
@@ -32,13 +32,13 @@ class KillSwitches(Construct):
             parameter.apply_removal_policy(RemovalPolicy.RETAIN)
 
 
-def read_flags(scope: Construct, flags: Iterable[Flag]) -> Statement:
+def read_flags(flags: Iterable[Flag]) -> Statement:
     """Read exactly these flags."""
     return allow("ssm:GetParameters",
-                 on=[arn(scope, "ssm", "parameter", flag.parameter.lstrip("/")) for flag in flags])
+                 on=[arn("ssm", f"parameter{flag.parameter}") for flag in flags])
 
 
-def read_all_flags(scope: Construct) -> Statement:
+def read_all_flags() -> Statement:
     """Read every flag of every story: the one shared function that decides for all of them."""
     return allow("ssm:GetParameters",
-                 on=arn(scope, "ssm", "parameter", f"{naming.FLAG_ROOT.lstrip('/')}/*"))
+                 on=arn("ssm", f"parameter{naming.FLAG_ROOT}/*"))

@@ -11,11 +11,10 @@ from typing import Any
 
 from aws_cdk import Aws, RemovalPolicy
 from aws_cdk import aws_glue as glue
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+
 from constructs import Construct
 from contracts import naming, workflow
-
 from mlplatform import asl
 from mlplatform.buckets import Buckets
 from mlplatform.network import Network
@@ -52,10 +51,10 @@ class LabelJobProps:
     key: kms.IKey
 
 
-def _tables(scope: Construct, *actions: str) -> Statement:
+def _tables(*actions: str) -> Statement:
     return allow(*(f"glue:{a}" for a in actions), on=[
-        arn(scope, "glue", "catalog", "").rstrip("/"), arn(scope, "glue", "database", naming.GLUE_DATABASE),
-        arn(scope, "glue", "table", f"{naming.GLUE_DATABASE}/{naming.LABEL_RECORDS}"),
+        arn("glue", "catalog"), arn("glue", f"database/{naming.GLUE_DATABASE}"),
+        arn("glue", f"table/{naming.GLUE_DATABASE}/{naming.LABEL_RECORDS}"),
     ])
 
 
@@ -68,7 +67,7 @@ class _LabelJob(Construct):
                  statements: list[Statement]) -> None:
         super().__init__(scope, id_)
         self._props = props
-        self.role: iam.Role = sagemaker_role(
+        self.role = sagemaker_role(
             self, "Role", description=description, statements=statements, log_group="ProcessingJobs",
             image_repository=naming.image_repository("training"), key_arn=props.key.key_arn,
             network=props.network if props.network.api_jobs_inside else None,
@@ -106,7 +105,7 @@ class _LabelJob(Construct):
         return values
 
     def run_statements(self, job_names: str) -> list[Statement]:
-        jobs = arn(self, "sagemaker", "processing-job", job_names)
+        jobs = arn("sagemaker", f"processing-job/{job_names}")
         return [
             allow("sagemaker:CreateProcessingJob", "sagemaker:DescribeProcessingJob", "sagemaker:AddTags", on=jobs),
             pass_role([self.role.role_arn], to="sagemaker.amazonaws.com"),
@@ -135,7 +134,7 @@ class FreezeJob(_LabelJob):
                          statements=[
                              *read_prefixes(lake, naming.ICEBERG_PREFIX),
                              write_prefixes(lake, f"datasets/{slug}/"),
-                             _tables(scope, "GetDatabase", "GetTable"),
+                             _tables("GetDatabase", "GetTable"),
                          ])
 
     def request(self) -> dict[str, Any]:
@@ -160,7 +159,7 @@ class IngestJob(_LabelJob):
             write_prefixes(lake, "quarantine/", naming.ICEBERG_PREFIX),
             # Iceberg removes the metadata of a commit that lost its race.
             allow("s3:DeleteObject", on=f"{lake}/{naming.ICEBERG_PREFIX}*"),
-            _tables(scope, "GetDatabase", "GetTable", "CreateTable", "UpdateTable"),
+            _tables("GetDatabase", "GetTable", "CreateTable", "UpdateTable"),
         ])
 
     def request(self) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_sagemaker as sagemaker
+
 from constructs import Construct
 from contracts import naming
-
 from mlplatform.policies import arn
 
 
@@ -26,4 +26,4 @@ class ModelRegistry(Construct):
 
     @property
     def package_arns(self) -> str:
-        return arn(self, "sagemaker", "model-package", f"{self.group_name}/*")
+        return arn("sagemaker", f"model-package/{self.group_name}/*")

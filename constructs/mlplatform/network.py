@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_logs as logs
-from constructs import Construct
 
+from constructs import Construct
 from mlplatform.policies import allow, service_role
-from mlplatform.retention import LOG_RETENTION, removal_policy
+from mlplatform.retention import log_group
 
 FULL_PRIVATE_CONTEXT = "full_private"
 _INTERFACES = {
@@ -51,25 +50,18 @@ class Network(Construct):
             for endpoint, interface in _INTERFACES.items():
                 self.vpc.add_interface_endpoint(endpoint, service=interface)
         self._flow_log(key)
+        self.subnet_ids: list[str] = [subnet.subnet_id for subnet in self.vpc.isolated_subnets]
+        self.security_group_ids: list[str] = [self.jobs.security_group_id]
 
     def _flow_log(self, key: kms.IKey) -> None:
-        group = logs.LogGroup(self, "FlowLogs", retention=LOG_RETENTION, encryption_key=key,
-                              removal_policy=removal_policy(self, destroyable=True))
+        group = log_group(self, "FlowLogs", key_arn=key.key_arn)
         role = service_role(
             self, "FlowLogRole", service="vpc-flow-logs.amazonaws.com", description="Writes the VPC's flow log",
             statements=[allow("logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams",
-                              on=group.log_group_arn)],
+                              on=group.attr_arn)],
         )
         ec2.CfnFlowLog(self, "FlowLog", resource_id=self.vpc.vpc_id, resource_type="VPC", traffic_type="ALL",
-                       log_group_name=group.log_group_name, deliver_logs_permission_arn=role.role_arn)
-
-    @property
-    def subnet_ids(self) -> list[str]:
-        return [subnet.subnet_id for subnet in self.vpc.isolated_subnets]
-
-    @property
-    def security_group_ids(self) -> list[str]:
-        return [self.jobs.security_group_id]
+                       log_group_name=group.ref, deliver_logs_permission_arn=role.role_arn)
 
     @property
     def vpc_config(self) -> dict[str, list[str]]:

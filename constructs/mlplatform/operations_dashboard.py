@@ -8,11 +8,11 @@ from typing import Any
 
 from aws_cdk import Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
+
 from constructs import Construct
 from contracts import events, metrics, naming, records
 from contracts.language import LANGUAGES
 from contracts.story import StoryContract
-
 from mlplatform.policies import arn
 
 Widget = dict[str, Any]
@@ -32,8 +32,7 @@ class OperationsDashboard(Construct):
     def _story(self, story: StoryContract, region: str) -> list[Widget]:
         slug = story.slug
         variant = ["EndpointName", naming.endpoint(slug), "VariantName", records.VARIANT]
-        machine = ["StateMachineArn", arn(self, "states", "stateMachine", naming.retrain_state_machine(slug),
-                                          colon=True)]
+        machine = ["StateMachineArn", arn("states", f"stateMachine:{naming.retrain_state_machine(slug)}")]
         psi = [m for m in story.monitors if m.kind != "concept"]
         return [
             _graph(f"{slug}: latency (us)", region, [

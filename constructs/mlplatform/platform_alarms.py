@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from constructs import Construct
 from contracts import functions, metrics, naming
 from contracts.story import StoryContract
-
 from mlplatform.on_call import AlarmProps, alarm
 from mlplatform.policies import arn
 
@@ -25,7 +24,7 @@ class PlatformAlarms(Construct):
             alarm(self, naming.pascal(props.name.removeprefix(f"{naming.PROJECT}-")), props, topic_arn=topic_arn)
 
     def _machine(self, name: str) -> dict[str, str]:
-        return {"StateMachineArn": arn(self, "states", "stateMachine", name, colon=True)}
+        return {"StateMachineArn": arn("states", f"stateMachine:{name}")}
 
     def _machines(self, stories: Sequence[StoryContract]) -> Iterator[AlarmProps]:
         watched = [(naming.label_ingest_state_machine(), "label-ingest-failed")]

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from aws_cdk import AssetHashType, Duration
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_sqs as sqs
+
 from constructs import Construct
 from contracts import naming
 from contracts.environment import Environment
 from contracts.functions import FunctionContract
-
 from mlplatform.policies import Statement, allow, arn, service_role
-from mlplatform.retention import LOG_RETENTION, removal_policy
+from mlplatform.retention import log_group
 from mlplatform.staging import ROOT, source_asset
 
 RUNTIME = "python3.13"
@@ -35,40 +34,41 @@ class FunctionRoom(Construct):
 
     def __init__(self, scope: Construct, id_: str, *, room: str, key: kms.IKey) -> None:
         super().__init__(scope, id_)
-        self._room, self._key = room, key
+        self._room, self._key_arn = room, key.key_arn
         layer = _layer_asset(self)
         self._layer = lambda_.CfnLayerVersion(
             self, "Layer", layer_name=naming.function(room, "libraries"), compatible_runtimes=[RUNTIME],
             content=lambda_.CfnLayerVersion.ContentProperty(
                 s3_bucket=layer.s3_bucket_name, s3_key=layer.s3_object_key),
         )
+        self._layer_arn: str = self._layer.ref
 
     def function(self, contract: FunctionContract, *, environment: Environment,
                  statements: Sequence[Statement] = ()) -> PlatformFunction:
         if not isinstance(environment, contract.environment):
             raise TypeError(f"{contract.name} takes a {contract.environment.__name__}, "
                             f"got {type(environment).__name__}")
-        return PlatformFunction(self, naming.pascal(contract.name.replace("_", "-")), contract=contract, room=self._room,
-                                environment=environment, statements=statements, key=self._key,
-                                layer_arn=self._layer.ref)
+        id_ = naming.pascal(contract.name.replace("_", "-"))
+        return PlatformFunction(self, id_, contract=contract, room=self._room,
+                                environment=environment, statements=statements, key_arn=self._key_arn,
+                                layer_arn=self._layer_arn)
 
 
 class PlatformFunction(Construct):
     """One function. An asynchronous one has a dead-letter queue: `dead_letters`."""
 
     def __init__(self, scope: Construct, id_: str, *, contract: FunctionContract, room: str, environment: Environment,
-                 statements: Sequence[Statement], key: kms.IKey, layer_arn: str) -> None:
+                 statements: Sequence[Statement], key_arn: str, layer_arn: str) -> None:
         super().__init__(scope, id_)
         self.contract = contract
         self.name = naming.function(room, contract.name)
         self.dead_letters = _dead_letters(self) if contract.asynchronous else None
-        group = logs.LogGroup(self, "Logs", log_group_name=f"/aws/lambda/{self.name}", retention=LOG_RETENTION,
-                              encryption_key=key, removal_policy=removal_policy(self, destroyable=True))
+        group = log_group(self, "Logs", name=f"/aws/lambda/{self.name}", key_arn=key_arn)
         own = [
-            allow("logs:CreateLogStream", "logs:PutLogEvents", on=group.log_group_arn),
+            allow("logs:CreateLogStream", "logs:PutLogEvents", on=group.attr_arn),
             # X-Ray has no resource-level permissions.
             allow("xray:PutTraceSegments", "xray:PutTelemetryRecords", on="*"),
-            allow("kms:Decrypt", on=key.key_arn),  # the environment itself
+            allow("kms:Decrypt", on=key_arn),  # the environment itself
         ]
         if self.dead_letters:
             own.append(allow("sqs:SendMessage", on=self.dead_letters.queue_arn))
@@ -80,11 +80,11 @@ class PlatformFunction(Construct):
         self.resource = lambda_.CfnFunction(
             self, "Default", function_name=self.name, runtime=RUNTIME, handler=contract.handler,
             role=self.role.role_arn, layers=[layer_arn], timeout=contract.timeout_s, memory_size=contract.memory_mb,
-            architectures=["x86_64"], kms_key_arn=key.key_arn,
+            architectures=["x86_64"], kms_key_arn=key_arn,
             code=lambda_.CfnFunction.CodeProperty(s3_bucket=code.s3_bucket_name, s3_key=code.s3_object_key),
             environment=lambda_.CfnFunction.EnvironmentProperty(variables=variables) if variables else None,
             tracing_config=lambda_.CfnFunction.TracingConfigProperty(mode="Active"),
-            logging_config=lambda_.CfnFunction.LoggingConfigProperty(log_group=group.log_group_name),
+            logging_config=lambda_.CfnFunction.LoggingConfigProperty(log_group=group.ref),
             dead_letter_config=lambda_.CfnFunction.DeadLetterConfigProperty(
                 target_arn=self.dead_letters.queue_arn) if self.dead_letters else None,
         )
@@ -98,9 +98,9 @@ class PlatformFunction(Construct):
                               source_arn=source_arn)
 
 
-def function_arn(scope: Construct, room: str, contract: FunctionContract) -> str:
+def function_arn(room: str, contract: FunctionContract) -> str:
     """ARN by name: for a function that must know itself, where a reference would be a circle."""
-    return arn(scope, "lambda", "function", naming.function(room, contract.name), colon=True)
+    return arn("lambda", f"function:{naming.function(room, contract.name)}")
 
 
 def _dead_letters(scope: Construct) -> sqs.Queue:

@@ -7,10 +7,12 @@ exists, and a policy that is attached a second later makes the first job fail at
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from aws_cdk import ArnFormat, Stack
+from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
+
 from constructs import Construct
 
 Statement = dict[str, Any]
@@ -26,10 +28,13 @@ def allow(*actions: str, on: str | Sequence[str], when: Mapping[str, Any] | None
     return statement
 
 
-def arn(scope: Construct, service: str, resource: str, name: str, *, colon: bool = False) -> str:
-    """An ARN in the scope's own account and region."""
-    form = ArnFormat.COLON_RESOURCE_NAME if colon else ArnFormat.SLASH_RESOURCE_NAME
-    return Stack.of(scope).format_arn(service=service, resource=resource, resource_name=name, arn_format=form)
+# Read once: every look at a CDK constant is a call into its Node process.
+PARTITION, REGION, ACCOUNT = Aws.PARTITION, Aws.REGION, Aws.ACCOUNT_ID
+
+
+def arn(service: str, resource: str) -> str:
+    """An ARN in the stack's own account and region."""
+    return f"arn:{PARTITION}:{service}:{REGION}:{ACCOUNT}:{resource}"
 
 
 def pass_role(role_arns: Sequence[str], *, to: str) -> Statement:
@@ -58,8 +63,21 @@ def put_metrics(namespace: str) -> Statement:
     return allow("cloudwatch:PutMetricData", on="*", when={"StringEquals": {"cloudwatch:namespace": namespace}})
 
 
+@dataclass(frozen=True)
+class ServiceRole:
+    resource: iam.CfnRole
+    role_arn: str
+
+
+def _document(*statements: Statement) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
 def service_role(scope: Construct, id_: str, *, service: str, description: str,
-                 statements: Sequence[Statement]) -> iam.Role:
-    document = iam.PolicyDocument.from_json({"Version": "2012-10-17", "Statement": list(statements)})
-    return iam.Role(scope, id_, assumed_by=iam.ServicePrincipal(service), description=description,
-                    inline_policies={"Own": document})
+                 statements: Sequence[Statement]) -> ServiceRole:
+    trust: Statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
+    role = iam.CfnRole(
+        scope, id_, description=description, assume_role_policy_document=_document(trust),
+        policies=[iam.CfnRole.PolicyProperty(policy_name="Own", policy_document=_document(*statements))],
+    )
+    return ServiceRole(role, role.attr_arn)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_ssm as ssm
+
 from constructs import Construct
 from contracts import metrics, naming, records
 from contracts.serving import ServingSpec
 from contracts.story import StoryContract
-
 from mlplatform.buckets import Buckets
 from mlplatform.network import Network
 from mlplatform.on_call import AlarmProps, alarm
@@ -48,7 +48,7 @@ class RealtimeEndpoint(Construct):
             statements=[
                 *read_prefixes(props.buckets.artifacts.bucket_arn, naming.all_models_prefix(slug)),
                 # SageMaker reads the guardrail alarms as the endpoint's role.
-                allow("cloudwatch:DescribeAlarms", on=arn(self, "cloudwatch", "alarm", naming.guardrail_alarm(slug, "*"), colon=True)),
+                allow("cloudwatch:DescribeAlarms", on=arn("cloudwatch", f"alarm:{naming.guardrail_alarm(slug, '*')}")),
             ],
         )
         guardrails = [self._alarm(p, props.topic_arn) for p in self._guardrails(story)]

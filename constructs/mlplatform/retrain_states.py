@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from contracts import events, workflow
-
 from mlplatform import asl
 from mlplatform.asl import State
 from mlplatform.label_platform import start

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aws_cdk import aws_kms as kms
+
 from constructs import Construct
 from contracts import naming
 from contracts.deployments import Deployment
 from contracts.story import StoryContract
-
 from mlplatform.eventing import ParameterRule, Schedule
 from mlplatform.label_platform import FreezeJob
 from mlplatform.policies import allow
@@ -48,7 +48,7 @@ class RetrainWorkflow(Construct):
             statements=[
                 allow("lambda:InvokeFunction", on=list(props.functions.values())),
                 *props.freeze.run_statements(f"{naming.PROJECT}-{slug}-freeze-*"),
-                *props.pipeline.run_statements(), *run_child(self, props.release),
+                *props.pipeline.run_statements(), *run_child(props.release),
                 allow("sns:Publish", on=props.topic_arn),
             ],
         )

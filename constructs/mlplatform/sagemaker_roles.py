@@ -8,30 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import aws_iam as iam
 from constructs import Construct
-
 from mlplatform.container_image import pull_images
 from mlplatform.network import Network
-from mlplatform.policies import Statement, allow, arn, service_role, use_key
+from mlplatform.policies import ServiceRole, Statement, allow, arn, service_role, use_key
 
 
-def _logs(scope: Construct, group: str) -> list[Statement]:
+def _logs(group: str) -> list[Statement]:
     return [
         allow("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents",
-              on=arn(scope, "logs", "log-group", f"/aws/sagemaker/{group}:*", colon=True)),
+              on=arn("logs", f"log-group:/aws/sagemaker/{group}:*")),
         # PutMetricData has no resource; the namespace limits it.
         allow("cloudwatch:PutMetricData", on="*", when={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}),
     ]
 
 
-def _interfaces(scope: Construct, network: Network) -> list[Statement]:
+def _interfaces(network: Network) -> list[Statement]:
     return [
         allow("ec2:CreateNetworkInterface", "ec2:CreateNetworkInterfacePermission", "ec2:DeleteNetworkInterface",
               "ec2:DeleteNetworkInterfacePermission", on=[
-                  arn(scope, "ec2", "network-interface", "*"),
-                  *(arn(scope, "ec2", "subnet", subnet) for subnet in network.subnet_ids),
-                  *(arn(scope, "ec2", "security-group", group) for group in network.security_group_ids)]),
+                  arn("ec2", "network-interface/*"),
+                  *(arn("ec2", f"subnet/{subnet}") for subnet in network.subnet_ids),
+                  *(arn("ec2", f"security-group/{group}") for group in network.security_group_ids)]),
         # Describe calls have no resource-level permissions.
         allow("ec2:DescribeNetworkInterfaces", "ec2:DescribeVpcs", "ec2:DescribeDhcpOptions", "ec2:DescribeSubnets",
               "ec2:DescribeSecurityGroups", on="*"),
@@ -39,13 +37,14 @@ def _interfaces(scope: Construct, network: Network) -> list[Statement]:
 
 
 def sagemaker_role(scope: Construct, id_: str, *, description: str, image_repository: str, log_group: str,
-                   key_arn: str, statements: Sequence[Statement], network: Network | None) -> iam.Role:
-    """`log_group` is SageMaker's own: ProcessingJobs, TrainingJobs or Endpoints/NAME. `network` None: outside the VPC."""
+                   key_arn: str, statements: Sequence[Statement], network: Network | None) -> ServiceRole:
+    """`log_group` is SageMaker's own: ProcessingJobs, TrainingJobs or Endpoints/NAME. Outside the VPC without a
+    `network`."""
     return service_role(
         scope, id_, service="sagemaker.amazonaws.com", description=description,
         statements=[
-            *statements, use_key(key_arn), *_logs(scope, log_group),
-            *pull_images([arn(scope, "ecr", "repository", image_repository)]),
-            *(_interfaces(scope, network) if network else []),
+            *statements, use_key(key_arn), *_logs(log_group),
+            *pull_images([arn("ecr", f"repository/{image_repository}")]),
+            *(_interfaces(network) if network else []),
         ],
     )

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsii
 from aws_cdk import AssetHashType, BundlingOptions, DockerImage, ILocalBundling
 from aws_cdk import aws_s3_assets as s3_assets
+
 from constructs import Construct
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +28,8 @@ def _files(folder: Path) -> list[Path]:
                   if p.is_file() and "__pycache__" not in p.parts and p.suffix != ".pyc" and p.name != ".DS_Store")
 
 
-def content_hash(folders: Sequence[str]) -> str:
+@cache
+def content_hash(folders: tuple[str, ...]) -> str:
     """SHA-256 over the paths and bytes of the folders (relative to the repository)."""
     digest = hashlib.sha256()
     for folder in folders:
@@ -57,10 +60,15 @@ class _CopyFolders:
         return True
 
 
+@cache
+def _bundling(folders: tuple[str, ...]) -> BundlingOptions:
+    """One object per set of folders: each is a call into CDK's Node process, and there are three deployments."""
+    return BundlingOptions(image=DockerImage.from_registry("local-bundling-only"), local=_CopyFolders(folders))
+
+
 def source_asset(scope: Construct, id_: str, folders: Sequence[str]) -> s3_assets.Asset:
     """An asset that holds `folders`, each at its own relative path."""
     return s3_assets.Asset(
-        scope, id_, path=str(ROOT / "contracts"), asset_hash=content_hash(folders),
-        asset_hash_type=AssetHashType.CUSTOM,
-        bundling=BundlingOptions(image=DockerImage.from_registry("local-bundling-only"), local=_CopyFolders(folders)),
+        scope, id_, path=str(ROOT / "contracts"), asset_hash=content_hash(tuple(folders)),
+        asset_hash_type=AssetHashType.CUSTOM, bundling=_bundling(tuple(folders)),
     )

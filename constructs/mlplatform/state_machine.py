@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
+
 from constructs import Construct
 from contracts import workflow
-
 from mlplatform.asl import State
 from mlplatform.policies import Statement, allow, arn, service_role, use_key
-from mlplatform.retention import LOG_RETENTION, removal_policy
+from mlplatform.retention import log_group
 
 # Log delivery and X-Ray have no resource-level permissions.
 _TRACE = allow("xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules",
@@ -35,15 +33,12 @@ class StateMachine(Construct):
         self.name = name
         definition = {"Comment": comment, "StartAt": start, "TimeoutSeconds": workflow.EXECUTION_TIMEOUT_S,
                       "States": dict(states)}
-        self.role: iam.Role = service_role(
+        self.role = service_role(
             self, "Role", service="states.amazonaws.com", description=f"What {name} may call",
             statements=[*statements, use_key(key.key_arn), _TRACE, _DELIVER_LOGS],
         )
-        group = logs.LogGroup(
-            # The vendedlogs prefix keeps Step Functions from growing the account's log resource policy.
-            self, "Logs", log_group_name=f"/aws/vendedlogs/states/{name}", retention=LOG_RETENTION,
-            encryption_key=key, removal_policy=removal_policy(self, destroyable=True),
-        )
+        # The vendedlogs prefix keeps Step Functions from growing the account's log resource policy.
+        group = log_group(self, "Logs", name=f"/aws/vendedlogs/states/{name}", key_arn=key.key_arn)
         self.resource = sfn.CfnStateMachine(
             self, "Default", state_machine_name=name, state_machine_type="STANDARD", role_arn=self.role.role_arn,
             definition_string=json.dumps(definition, separators=(",", ":")),
@@ -52,7 +47,7 @@ class StateMachine(Construct):
                 level="ALL", include_execution_data=False,
                 destinations=[sfn.CfnStateMachine.LogDestinationProperty(
                     cloud_watch_logs_log_group=sfn.CfnStateMachine.CloudWatchLogsLogGroupProperty(
-                        log_group_arn=group.log_group_arn))],
+                        log_group_arn=group.attr_arn))],
             ),
             tracing_configuration=sfn.CfnStateMachine.TracingConfigurationProperty(enabled=True),
             encryption_configuration=sfn.CfnStateMachine.EncryptionConfigurationProperty(
@@ -64,12 +59,12 @@ class StateMachine(Construct):
         return self.resource.attr_arn
 
 
-def run_child(scope: Construct, machine: StateMachine) -> list[Statement]:
+def run_child(machine: StateMachine) -> list[Statement]:
     """What `startExecution.sync:2` of a machine needs; it watches the child through one managed rule."""
     return [
         allow("states:StartExecution", on=machine.arn),
         allow("states:DescribeExecution", "states:StopExecution",
-              on=arn(scope, "states", "execution", f"{machine.name}:*", colon=True)),
+              on=arn("states", f"execution:{machine.name}:*")),
         allow("events:PutTargets", "events:PutRule", "events:DescribeRule",
-              on=arn(scope, "events", "rule", "StepFunctionsGetEventsForStepFunctionsExecutionRule")),
+              on=arn("events", "rule/StepFunctionsGetEventsForStepFunctionsExecutionRule")),
     ]

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aws_cdk import Aws
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
+
 from constructs import Construct
 from contracts import functions as f
 from contracts import metrics, naming
 from contracts.kill_switches import GLOBAL_FREEZE
 from contracts.story import StoryContract
-
 from mlplatform.buckets import Buckets
 from mlplatform.kill_switches import read_flags
 from mlplatform.model_registry import ModelRegistry
 from mlplatform.platform_function import FunctionRoom, PlatformFunction
-from mlplatform.policies import Statement, allow, arn, put_metrics, read_prefixes, use_key, write_prefixes
+from mlplatform.policies import (
+    ACCOUNT,
+    PARTITION,
+    Statement,
+    allow,
+    arn,
+    put_metrics,
+    read_prefixes,
+    use_key,
+    write_prefixes,
+)
 
 _SCALING_SERVICE = "sagemaker.application-autoscaling.amazonaws.com"
 _SCALING_ROLE = f"aws-service-role/{_SCALING_SERVICE}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
@@ -59,15 +68,14 @@ class StoryFunctions(Construct):
 
     def _endpoint(self, *actions: str) -> Statement:
         return allow(*(f"sagemaker:{a}" for a in actions),
-                     on=arn(self, "sagemaker", "endpoint", naming.endpoint(self._slug)))
+                     on=arn("sagemaker", f"endpoint/{naming.endpoint(self._slug)}"))
 
     def _packages(self, *actions: str) -> Statement:
         return allow(*(f"sagemaker:{a}" for a in actions),
                      on=[self._props.registry.group_arn, self._props.registry.package_arns])
 
     def _spec(self) -> Statement:
-        return allow("ssm:GetParameter", on=arn(
-            self, "ssm", "parameter", naming.serving_spec_parameter(self._slug).lstrip("/")))
+        return allow("ssm:GetParameter", on=arn("ssm", f"parameter{naming.serving_spec_parameter(self._slug)}"))
 
     # --- one method per function ----------------------------------------------------
 
@@ -103,7 +111,7 @@ class StoryFunctions(Construct):
         ), statements=[
             self._control("GetItem", "PutItem"), *self._read_artifacts(naming.all_models_prefix(self._slug)),
             allow("kms:Verify", "kms:GetPublicKey", on=p.signing_key.key_arn),
-            self._packages("DescribeModelPackage"), self._spec(), read_flags(self, p.story.techniques),
+            self._packages("DescribeModelPackage"), self._spec(), read_flags(p.story.techniques),
             self._endpoint("DescribeEndpoint", "DeleteEndpoint"), put_metrics(metrics.NAMESPACE), self._data])
 
     def _release_check(self) -> PlatformFunction:
@@ -113,11 +121,11 @@ class StoryFunctions(Construct):
                 self._control("GetItem", "PutItem"), self._spec(),
                 self._endpoint("DescribeEndpoint", "InvokeEndpoint"),
                 allow("application-autoscaling:RegisterScalableTarget", "application-autoscaling:PutScalingPolicy",
-                      on=arn(self, "application-autoscaling", "scalable-target", "*")),
+                      on=arn("application-autoscaling", "scalable-target/*")),
                 # Application Auto Scaling makes the tracking alarms in the caller's name.
                 allow("cloudwatch:PutMetricAlarm",
-                      on=arn(self, "cloudwatch", "alarm", f"TargetTracking-endpoint/{naming.endpoint(self._slug)}/*", colon=True)),
-                allow("iam:CreateServiceLinkedRole", on=f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/{_SCALING_ROLE}",
+                      on=arn("cloudwatch", f"alarm:TargetTracking-endpoint/{naming.endpoint(self._slug)}/*")),
+                allow("iam:CreateServiceLinkedRole", on=f"arn:{PARTITION}:iam::{ACCOUNT}:role/{_SCALING_ROLE}",
                       when={"StringEquals": {"iam:AWSServiceName": _SCALING_SERVICE}}),
                 self._data])
 
@@ -145,5 +153,5 @@ class StoryFunctions(Construct):
         """Made after the retrain machine, which it starts."""
         return self._room.function(
             f.DRIFT_TRIGGER, environment=f.DriftTriggerEnv(STORY=self._slug, RETRAIN_STATE_MACHINE_ARN=machine_arn),
-            statements=[read_flags(self, (GLOBAL_FREEZE, *self._props.story.flags)),
+            statements=[read_flags((GLOBAL_FREEZE, *self._props.story.flags)),
                         allow("states:StartExecution", on=machine_arn)])

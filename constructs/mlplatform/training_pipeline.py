@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aws_cdk import Stack
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sagemaker as sagemaker
+
 from constructs import Construct
 from contracts import naming, pipeline, workflow
 from contracts.instances import takes_volume_key
 from contracts.story import JobSizing, StoryContract
-
 from mlplatform.buckets import Buckets
 from mlplatform.network import Network
 from mlplatform.pipeline_definition import (
@@ -26,7 +25,17 @@ from mlplatform.pipeline_definition import (
     join,
     output_path,
 )
-from mlplatform.policies import Statement, allow, arn, pass_role, read_prefixes, service_role, use_key, write_prefixes
+from mlplatform.policies import (
+    ServiceRole,
+    Statement,
+    allow,
+    arn,
+    pass_role,
+    read_prefixes,
+    service_role,
+    use_key,
+    write_prefixes,
+)
 from mlplatform.sagemaker_roles import sagemaker_role
 
 
@@ -61,7 +70,7 @@ class TrainingPipeline(Construct):
             pipeline_definition={"PipelineDefinitionBody": self._definition().to_json()},
         )
 
-    def _job_roles(self, slug: str) -> dict[str, iam.Role]:
+    def _job_roles(self, slug: str) -> dict[str, ServiceRole]:
         lake, artifacts = self._props.buckets.lake.bucket_arn, self._props.buckets.artifacts.bucket_arn
         runs, models = naming.all_runs_prefix(slug), naming.all_models_prefix(slug)
         pretrained, datasets = naming.pretrained_prefix(self._props.story.encoder), f"datasets/{slug}/"
@@ -75,14 +84,15 @@ class TrainingPipeline(Construct):
         return {
             step: sagemaker_role(
                 self, f"{step}Role", description=f"{slug}: the {step.lower()} job", statements=statements,
-                image_repository=naming.image_repository("training"), key_arn=self._props.key.key_arn, network=self._props.network,
+                image_repository=naming.image_repository("training"), key_arn=self._props.key.key_arn,
+                network=self._props.network,
                 log_group="TrainingJobs" if step == workflow.TRAIN_STEP else "ProcessingJobs",
             )
             for step, statements in grants.items()
         }
 
-    def _pipeline_role(self) -> iam.Role:
-        jobs = [arn(self, "sagemaker", kind, "pipelines-*") for kind in ("training-job", "processing-job")]
+    def _pipeline_role(self) -> ServiceRole:
+        jobs = [arn("sagemaker", f"{kind}/pipelines-*") for kind in ("training-job", "processing-job")]
         return service_role(
             self, "Role", service="sagemaker.amazonaws.com", description=f"Runs the steps of {self.name}",
             statements=[
@@ -165,7 +175,7 @@ class TrainingPipeline(Construct):
 
     def run_statements(self) -> list[Statement]:
         """Start, watch and stop executions of this pipeline."""
-        pipeline_arn = arn(self, "sagemaker", "pipeline", self.name)
+        pipeline_arn = arn("sagemaker", f"pipeline/{self.name}")
         return [
             allow("sagemaker:StartPipelineExecution", on=pipeline_arn),
             allow("sagemaker:DescribePipelineExecution", "sagemaker:StopPipelineExecution",

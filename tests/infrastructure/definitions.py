@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.infrastructure.conftest import Assembly
+from tests.infrastructure.snapshots import flat
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
@@ -35,15 +36,5 @@ def pipeline(assembly: Assembly, deployment: str = "jp") -> dict[str, Any]:
     resources = assembly.resources("AWS::SageMaker::Pipeline", deployment=deployment)
     (resource,) = resources.values()
     body = resource["Properties"]["PipelineDefinition"]["PipelineDefinitionBody"]
-    parsed: dict[str, Any] = json.loads(_flat(body))
+    parsed: dict[str, Any] = json.loads(flat(body))
     return parsed
-
-
-def _flat(node: Any) -> str:
-    if isinstance(node, str):
-        return node
-    ((function, value),) = node.items()
-    if function == "Fn::Join":
-        separator, parts = value
-        return str(separator).join(_flat(part) for part in parts)
-    return f"<{function} {value}>".replace('"', "'").replace("\\", "")

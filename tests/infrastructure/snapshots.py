@@ -13,7 +13,19 @@ from typing import Any
 
 FOLDER = Path(__file__).parent / "snapshots"
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
+_JSON_TEXTS = ("DefinitionString", "DashboardBody", "PipelineDefinitionBody")
 _BOOTSTRAP = ("BootstrapVersion", "CheckBootstrapVersion")  # CDK's own, not ours
+
+
+def flat(node: Any) -> str:
+    """Text of a joined string; what is known only at deploy time stands in angle brackets."""
+    if isinstance(node, str):
+        return node
+    ((function, value),) = node.items()
+    if function == "Fn::Join":
+        separator, parts = value
+        return str(separator).join(flat(part) for part in parts)
+    return f"<{function} {value}>".replace('"', "'").replace("\\", "")
 
 
 def normalise(template: dict[str, Any]) -> str:
@@ -24,6 +36,8 @@ def normalise(template: dict[str, Any]) -> str:
 
 def _walk(node: Any, name: str = "") -> Any:
     if isinstance(node, dict):
+        if name in _JSON_TEXTS and "Fn::Join" in node:
+            return json.loads(flat(node))
         if node.get("Name") == "IMAGE_TAG":
             return {**node, "Value": "HASH"}
         return {key: "HASH" if key == "Tag" and isinstance(value, str) else _walk(value, key)
@@ -31,7 +45,7 @@ def _walk(node: Any, name: str = "") -> Any:
     if isinstance(node, list):
         return [_walk(item) for item in node]
     if isinstance(node, str):
-        if name in ("DefinitionString", "DashboardBody") and node.startswith("{"):
+        if name in _JSON_TEXTS:
             return json.loads(node)
         return _HASH.sub("HASH", node)
     return node

@@ -79,7 +79,6 @@ def test_no_two_functions_share_a_role(assembly: Assembly) -> None:
 
 def test_a_package_holds_its_function_its_shared_code_and_the_contracts(tmp_path: Path) -> None:
     from aws_cdk import App, Stack
-
     from mlplatform.staging import source_asset
 
     app = App(outdir=str(tmp_path))
@@ -93,7 +92,6 @@ def test_a_package_holds_its_function_its_shared_code_and_the_contracts(tmp_path
 
 def test_a_missing_layer_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from aws_cdk import App, Stack
-
     from mlplatform import platform_function
 
     # relative_to(ROOT) must hold, so the absent folder lies below the root
@@ -107,4 +105,4 @@ def test_an_unknown_source_folder_is_named() -> None:
     from mlplatform.staging import content_hash
 
     with pytest.raises(ValueError, match="'no/such' does not exist"):
-        content_hash(["no/such"])
+        content_hash(("no/such",))

@@ -6,12 +6,12 @@ from typing import Any
 
 import botocore.session
 import pytest
+from mlplatform.pipeline_definition import MAX_CHARACTERS, Parameter, PipelineDefinition
 
 from contracts import pipeline as parameters
 from contracts import workflow
 from contracts.instances import takes_volume_key
 from contracts.stories.intent_classifier import INTENT_CLASSIFIER
-from mlplatform.pipeline_definition import MAX_CHARACTERS, PipelineDefinition, Parameter
 from tests.infrastructure.conftest import Assembly
 from tests.infrastructure.definitions import pipeline
 from tests.infrastructure.test_state_machines import _check

@@ -43,7 +43,8 @@ def test_cfn_lint_is_content_in_the_region_of_each_deployment(assembly: Assembly
     files = [str(path) for (name, _), path in assembly.files.items() if name == deployment.name]
     assert len(files) == 4
     lint = Path(sys.executable).parent / "cfn-lint"
-    run = subprocess.run([str(lint), "-r", deployment.region, "--", *files], capture_output=True, text=True, check=False)
+    command = [str(lint), "-r", deployment.region, "--", *files]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
 
 

@@ -14,7 +14,8 @@ from tests.infrastructure.snapshots import FOLDER, difference, normalise
 
 @pytest.mark.parametrize("room", ROOMS)
 @pytest.mark.parametrize("deployment", ["jp", "us", "eu"])
-def test_template_is_as_reviewed(assembly: Assembly, deployment: str, room: str, request: pytest.FixtureRequest) -> None:
+def test_template_is_as_reviewed(
+        assembly: Assembly, deployment: str, room: str, request: pytest.FixtureRequest) -> None:
     path, now = FOLDER / f"{deployment}-{room}.json", normalise(assembly.templates[deployment, room])
     if request.config.getoption("--update-snapshots"):
         FOLDER.mkdir(exist_ok=True)
