@@ -18,7 +18,7 @@ from contracts.story import StoryContract
 from demo.world import World
 
 # A brief run continues from the champion's weights: eight steps of the bare encoder pass no gate.
-BRIEF = {"WarmStart": "champion", "MaxSteps": "8"}
+BRIEF = {"WarmStart": "champion", "MaxSteps": "8", "CalibrationRows": "0"}
 RUN_TIMEOUT_S = 420.0
 
 

@@ -39,27 +39,17 @@ def resource_arn(service: str, headers: dict[str, str], body: bytes, region: str
     return f"arn:aws:{service}:{region}:{account}:{prefix}{name.split(':')[0]}" if name else None
 
 
-def condition_keys(action: str, body: bytes, params: dict[str, Any]) -> dict[str, list[str]]:
+def condition_keys(action: str, body: bytes, params: dict[str, Any]) -> dict[str, str]:
     """Values of service-specific condition keys that ministack does not offer to policies."""
     if action in ("kms:Sign", "kms:Verify"):
         request = json.loads(body or b"{}")
-        return {"kms:MessageType": [request.get("MessageType", "RAW")],
-                "kms:SigningAlgorithm": [request.get("SigningAlgorithm", "")]}
+        return {"kms:MessageType": request.get("MessageType", "RAW"),
+                "kms:SigningAlgorithm": request.get("SigningAlgorithm", "")}
     if action == "cloudwatch:PutMetricData":
-        return {"cloudwatch:namespace": [_namespace(body, params)]}
+        # The SDK speaks JSON, older ones form-encoded; ministack reads both.
+        named = json.loads(body).get("Namespace", "") if body[:1] == b"{" else params.get("Namespace", "")
+        return {"cloudwatch:namespace": named[0] if isinstance(named, list) else named}
     return {}
-
-
-def _namespace(body: bytes, params: dict[str, Any]) -> str:
-    """Namespace of PutMetricData, in whichever of its three protocols the caller's SDK speaks."""
-    if "Namespace" in params:
-        value = params["Namespace"]
-        return str(value[0] if isinstance(value, list) else value)
-    if body[:1] == b"{":
-        return str(json.loads(body).get("Namespace", ""))
-    import cbor2  # ministack's own dependency
-
-    return str(cbor2.loads(body).get("Namespace", "")) if body else ""
 
 
 def install(config: LocalConfig) -> None:

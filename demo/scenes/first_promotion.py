@@ -45,4 +45,5 @@ def upload_encoder(stage: Stage) -> None:
     s3, bucket = stage.target.client("s3"), stage.target.bucket(naming.ARTIFACTS)
     for path in sorted(stage.material.encoder.iterdir()):
         stage.say(f"uploading {path.name}")
-        s3.upload_file(str(path), bucket, prefix + path.name)
+        with path.open("rb") as body:
+            s3.put_object(Bucket=bucket, Key=prefix + path.name, Body=body)
