@@ -69,6 +69,11 @@ def test_a_changed_tag_and_boundary_leave_flags_and_feature_groups_alone(assembl
     for id_, resource in before.items():
         if resource["Type"] in untouched:
             assert changed[id_] == resource, id_
+    manifest = json.loads((tmp_path / "assembly-jp" / "manifest.json").read_text("utf-8"))
+    stacks = [a for a in manifest["artifacts"].values() if a["type"] == "aws:cloudformation:stack"]
+    assert len(stacks) == 4
+    # CloudFormation hands a stack's own tags to every resource, flags included.
+    assert all("tags" not in a["properties"] for a in stacks)
     tagged = [r for r in changed.values() if {"Key": "cost-center", "Value": "ml"} in _tags(r)]
     assert len(tagged) > 50
     roles = [r for r in changed.values() if r["Type"] == "AWS::IAM::Role"]
