@@ -45,6 +45,9 @@ SCHEMA = Schema(
     NestedField(15, "ingested_at", TimestamptzType(), required=True),
 )
 _PARTITIONS = PartitionSpec(PartitionField(source_id=1, field_id=1000, transform=IdentityTransform(), name="story"))
+# No retries by the library: it would commit our rows again under the label version that the other
+# writer has taken meanwhile. `append` below looks again instead.
+_PROPERTIES = {"format-version": "2", "commit.retry.num-retries": "0"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +95,7 @@ class LabelRecords:
         except NoSuchTableError:
             try:
                 return self.catalog.create_table(self.name, schema=SCHEMA, partition_spec=_PARTITIONS,
-                                                 properties={"format-version": "2"})
+                                                 properties=_PROPERTIES)
             except TableAlreadyExistsError:  # another batch made it between our two calls
                 return self.catalog.load_table(self.name)
 

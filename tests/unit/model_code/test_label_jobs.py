@@ -9,7 +9,9 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
 from contracts.stories.intent_classifier import INTENT_CLASSIFIER
+from model_code.common import iceberg
 from model_code.common.iceberg import LabelRecords
+from model_code.platform import freeze_dataset, ingest_labels
 from model_code.platform.freeze_dataset import freeze, status_of
 from model_code.platform.ingest_labels import ingest
 
@@ -152,3 +154,49 @@ def test_annotators_who_disagree_stop_the_freeze(tmp_path: Path, records: LabelR
 ])
 def test_kappa_is_asked_of_english_and_japanese(kappa: dict[str, float], status: str) -> None:
     assert status_of(500, kappa, newer=True, policy=POLICY) == status
+
+
+def test_a_batch_that_commits_in_between_takes_the_number_and_ours_takes_the_next(
+    tmp_path: Path, records: LabelRecords, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take_in(tmp_path, records, "a", [row(1)])
+    to_arrow = iceberg._to_arrow
+    interrupted: list[bool] = []
+
+    def while_another_commits(*args: object, **options: object) -> object:
+        made = to_arrow(*args, **options)  # type: ignore[arg-type]
+        if not interrupted:
+            interrupted.append(True)
+            take_in(tmp_path, records, "b", [row(2)])
+        return made
+
+    monkeypatch.setattr(iceberg, "_to_arrow", while_another_commits)
+    answer = take_in(tmp_path, records, "c", [row(3)])
+    assert answer["label_version"] == 3
+    found = {r["batch_id"]: r["label_version"] for r in records.read(STORY)[1]}
+    assert found == {"a": 1, "b": 2, "c": 3}
+
+
+def test_both_jobs_run_as_commands_and_leave_an_exit_message(
+    tmp_path: Path, records: LabelRecords, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for job in (ingest_labels, freeze_dataset):
+        monkeypatch.setattr(job, "glue_catalog", lambda warehouse: records.catalog)
+    for name, value in (("GLUE_DATABASE", "labels"), ("ICEBERG_WAREHOUSE", "s3://lake/iceberg/"),
+                        ("SAGEMAKER_BASE_DIR", str(tmp_path / "ml"))):
+        monkeypatch.setenv(name, value)
+    message = tmp_path / "ml" / "output" / "message"
+    folder = incoming(tmp_path / "batch", [row(i) for i in range(200)])
+    where = ["--incoming", str(folder), "--output", str(tmp_path / "q")]
+    ingest_labels.main([*where, "--story", STORY, "--batch-id", "b"])
+    assert json.loads(message.read_text())["status"] == "ingested"
+    freeze_dataset.main(["--story", STORY, "--output", str(tmp_path / "out"), "--label-version-above", "0"])
+    assert json.loads(message.read_text())["status"] == "frozen"
+
+
+def test_the_glue_catalog_follows_the_endpoint_url() -> None:
+    catalog = iceberg.glue_catalog("s3://lake/iceberg/", {
+        "AWS_ENDPOINT_URL": "http://localhost:4566", "AWS_REGION": "ap-northeast-1"})
+    assert catalog.properties["s3.endpoint"] == "http://localhost:4566"
+    assert catalog.properties["warehouse"] == "s3://lake/iceberg"
+    assert "s3.endpoint" not in iceberg.glue_catalog("s3://lake/x", {"AWS_REGION": "eu-west-1"}).properties
