@@ -1,0 +1,34 @@
+"""Fixtures of the tests that need the whole deployment; tests/conftest.py takes them in, so that there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from contracts import events
+from tests.support.deployment import Deployed, deployed
+
+
+@pytest.fixture(scope="session")
+def empty_jp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """Deployed, with labels, never promoted. A session that fails on the way ends with the server's log."""
+    with deployed(tmp_path_factory.mktemp("jp")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def promoted(empty_jp: Deployed) -> Deployed:
+    """The first promotion, made once, with the contract's own hyperparameters."""
+    run = empty_jp.run(name="first-promotion", brief=False, reason="first promotion")
+    assert run.outcome == events.PROMOTED, run
+    return empty_jp
+
+
+@pytest.fixture
+def jp(promoted: Deployed) -> Iterator[Deployed]:
+    """A promoted deployment at rest; whatever a test leaves running is its failure."""
+    promoted.aws.local("DELETE", "calls")
+    yield promoted
+    promoted.aws.local("DELETE", "faults")
+    assert promoted.left_behind() == []
