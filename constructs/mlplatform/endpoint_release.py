@@ -1,6 +1,6 @@
 """The release machine of the `endpoint` strategy: one version becomes what the endpoint serves.
 
-Input {"story", "version": "N|current|previous", "heed_switches": bool}. SageMaker's automatic
+Input {"story", "version": "N|current|previous", "heed_switches": bool, "undo": bool}. SageMaker's automatic
 roll-back is silent, so only CheckRelease, which compares configs and asks the endpoint, says
 "serving". With `heed_switches` the kill switches are read at every tick of a canary; a roll-back
 doesn't heed them, since it is the way out.
@@ -36,8 +36,15 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
                     "endpoint_config", "deployment_config"),
             retry=asl.retries(patient={"EndpointBusy": _BUSY_S}),
             on_error=[asl.catch("WasItCurrent", "NeverPromoted"), asl.catch("ReleaseFailed")]),
-        # Nothing was ever promoted: bringing back what serves is then a no-op, anything else a mistake.
-        "WasItCurrent": asl.choose(asl.equals("$.version", "current", "NothingToRelease"), default="ReleaseFailed"),
+        # Nothing was ever promoted: bringing back what serves is then a no-op, anything else a mistake. When the
+        # very first release is undone, what it had put up was never promoted and must not go on serving.
+        "WasItCurrent": asl.choose(
+            asl.equals("$.undo", True, "FindUnpromoted"), asl.equals("$.version", "current", "NothingToRelease"),
+            default="ReleaseFailed"),
+        "FindUnpromoted": asl.call("sagemaker", "describeEndpoint", {"EndpointName": naming.endpoint(slug)},
+                                   next_="DeleteUnpromoted", on_error="NothingToRelease", result=None),
+        "DeleteUnpromoted": asl.call("sagemaker", "deleteEndpoint", {"EndpointName": naming.endpoint(slug)},
+                                     next_="NothingToRelease", on_error="ReleaseFailed", result=None),
         "ChooseAction": asl.choose(asl.equals("$.plan.action", "none", "CheckRelease"), default="CreateModel"),
         **_creation(config),
         "WaitRelease": asl.wait(workflow.RELEASE_POLL_S, next_="CheckRelease"),
@@ -123,6 +130,7 @@ class EndpointRelease(Construct):
                       on=names["endpoint-config"]),
                 allow("sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint",
                       on=[endpoint, names["endpoint-config"]]),
+                allow("sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint", on=endpoint),
                 pass_role([serving_role_arn], to="sagemaker.amazonaws.com"),
                 # SageMaker reads the guardrail alarms for whoever asks for the update.
                 allow("cloudwatch:DescribeAlarms",

@@ -18,6 +18,7 @@ States = dict[str, State]
 FAILURE = "StopPipelineIfRunning"  # where every Catch leads
 
 _SWITCHES = ("mode", "may_retrain", "may_release", "may_promote", "reasons")
+_UNDO = {"version": "current", "heed_switches": False, "undo": True}  # back to what the pointer names
 _ENDS = tuple(outcome for outcome in events.OUTCOMES if outcome != events.FAILED)
 
 
@@ -139,12 +140,15 @@ def _release() -> States:
         "MayRelease": asl.choose(asl.equals("$.switches.may_release", True, "MarkRelease"), default="AsNotPromoted"),
         # From here on a failure must bring back what the pointer names.
         "MarkRelease": asl.put(True, at="$.serving_touched", next_="Release"),
-        "Release": _child("$.run_id", {"version.$": "$.published.version", "heed_switches": True},
-                          next_="ReadSwitchesBeforePromote", on_error=FAILURE, result="$.release"),
+        "Release": _child("$.run_id", {"version.$": "$.published.version", "heed_switches": True, "undo": False},
+                          next_="ReadSwitchesBeforePromote", on_error="ReadSwitchesAfterRelease", result="$.release"),
+        # A release that a kill switch ended is no failure: say which it was.
+        "ReadSwitchesAfterRelease": _switches("WasItSwitchedOff"),
+        "WasItSwitchedOff": asl.choose(asl.equals("$.switches.may_release", True, FAILURE), default="UndoRelease"),
         "ReadSwitchesBeforePromote": _switches("MayPromote"),
         "MayPromote": asl.choose(asl.equals("$.switches.may_promote", True, "Promote"), default="UndoRelease"),
-        "UndoRelease": _child("States.Format('{}-undo', $.run_id)", {"version": "current", "heed_switches": False},
-                              next_="AsNotPromoted", on_error=FAILURE, result=None),
+        "UndoRelease": _child("States.Format('{}-undo', $.run_id)", _UNDO, next_="AsNotPromoted", on_error=FAILURE,
+                              result=None),
         "Promote": asl.function("Promote", _promotion("promote", {
             "version.$": "$.published.version", "manifest_sha256.$": "$.published.manifest_sha256",
             "model_uri.$": "$.published.model_uri", "model_package_arn.$": "$.published.model_package_arn",
@@ -166,7 +170,7 @@ def _child(name: str, arguments: dict[str, Any], *, next_: str, on_error: str, r
 def _rollback() -> States:
     """No kill switch is read: going back is how an incident commander gets out of a freeze."""
     return {
-        "RollBackToPrevious": _child("$.run_id", {"version": "previous", "heed_switches": False},
+        "RollBackToPrevious": _child("$.run_id", {"version": "previous", "heed_switches": False, "undo": False},
                                      next_="PromotePrevious", on_error="MarkRollBackFailed", result="$.release"),
         "MarkRollBackFailed": asl.put(True, at="$.serving_touched", next_=FAILURE),
         "PromotePrevious": asl.function("Promote", _promotion("rollback", {"version.$": "$.release.version"}),
@@ -178,8 +182,7 @@ def _rollback() -> States:
 def _reconcile() -> States:
     return {
         "MarkReconcile": asl.put(True, at="$.serving_touched", next_="Reconcile"),
-        "Reconcile": _child("$.run_id", {"version": "current", "heed_switches": False}, next_="AsReconciled",
-                            on_error=FAILURE, result=None),
+        "Reconcile": _child("$.run_id", {**_UNDO, "undo": False}, next_="AsReconciled", on_error=FAILURE, result=None),
     }
 
 
@@ -225,7 +228,7 @@ def _failure() -> States:
         "ServingTouched": asl.choose(asl.present("$.serving_touched", "RollBackServing"), default="AuditFailure"),
         "RollBackServing": asl.child(
             "ReleaseMachine", "States.Format('{}-back', $.run_id)",
-            {"story.$": "$.story", "version": "current", "heed_switches": False}, next_="AuditFailure",
+            {"story.$": "$.story", **_UNDO}, next_="AuditFailure",
             on_error=[asl.catch("AuditFailure", result="$.roll_back_error")], result=None),
         "AuditFailure": asl.function(
             "Audit", {"story.$": "$.story", "run_id.$": "$.run_id", "outcome": events.FAILED,
