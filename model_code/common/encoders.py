@@ -72,6 +72,19 @@ class SentenceEncoder(nn.Module):
         """Input embeddings stay as they are: they are most of the weights, and few rows would move few of them."""
         self.vocabulary.requires_grad_(False)
 
+    def freeze_below(self, layers: int) -> None:
+        """Train the top `layers` only: few rows teach them better than the whole (Lee et al. 2019, arXiv:1911.03090).
+
+        Embeddings freeze with the first layer that does. Fewer layers than `layers`: all are trained.
+        """
+        depths = {name: depth_of(name) for name, _ in self.named_parameters()}
+        first = max((d for d in depths.values() if d is not None), default=-1) + 1 - layers
+        for name, parameter in self.named_parameters():
+            depth = depths[name]
+            below = depth < first if depth is not None else "embed" in name.lower() and first > 0
+            if below:
+                parameter.requires_grad_(False)
+
 
 def depth_of(name: str) -> int | None:
     """Layer number in a parameter's name; None for what stands outside the layers."""

@@ -107,6 +107,7 @@ def train_classifier(
     data = encode(tokenizer, used, labels)
     model = new_classifier(pretrained, labels=len(labels)).to(where.device)
     model.dropout.p = config.dropout
+    model.sentence.freeze_below(config.train_layers)
     if not load_head(model, pretrained, labels=tuple(labels)) and config.head_rows:
         set_head(model, data, config, where)
     fingerprint = hashlib.sha256(json.dumps([asdict(config), list(data.labels), list(labels)]).encode()).hexdigest()

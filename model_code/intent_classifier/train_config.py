@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class TrainConfig:
     epochs: int = 8
     max_steps: int = 0  # 0: as many as the epochs need; otherwise training ends here, schedule included
-    learning_rate: float = 2e-4  # of the encoder's top layer
+    learning_rate: float = 3e-4  # of the encoder's top layer
     head_learning_rate: float = 1e-3
+    train_layers: int = 6  # from the top; the vocabulary is never trained
     layer_decay: float = 0.9  # each lower layer learns at this share of the one above
     batch_size: int = 32
     warmup_share: float = 0.1
@@ -28,7 +29,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"precision must be auto, fp32 or bf16, got {self.precision!r}")
-        for name in ("epochs", "batch_size", "max_tokens", "checkpoint_steps"):
+        for name in ("epochs", "batch_size", "max_tokens", "checkpoint_steps", "train_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
         for name in ("holdout_share", "warmup_share", "label_smoothing", "dropout"):

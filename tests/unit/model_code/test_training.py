@@ -176,6 +176,14 @@ def test_two_processes_train_the_model_that_one_trains(tmp_path: Path) -> None:
             assert np.sum(moved[0] * moved[1]) / np.linalg.norm(moved[0]) / np.linalg.norm(moved[1]) > 0.9, name
 
 
+def test_only_the_top_layers_move(tmp_path: Path) -> None:
+    trained = weights(run(replace(TINY, max_steps=3, train_layers=1), tmp_path).model)
+    before = weights(load_encoder_only(tiny_model.encoder_dir()))
+    moved = {name for name, value in before.items() if not np.array_equal(value, trained[name])}
+    assert moved
+    assert all(".layer.1." in name for name in moved)
+
+
 def test_held_out_rows_are_kept_from_training_by_group() -> None:
     rows = read_rows(tiny_model.prepared_dir() / "train.jsonl")
     grouped = [replace(row, group_id=f"g{i % 20}") for i, row in enumerate(rows)]
