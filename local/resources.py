@@ -19,10 +19,7 @@ _CALLS = {
     ("glue", "GetDatabase"): ("Name", "database/"),
     ("glue", "DeleteDatabase"): ("Name", "database/"),
     ("glue", "UpdateDatabase"): ("Name", "database/"),
-    # AWS names a target by an id of its own, so that a policy can only say scalable-target/*.
-    ("application-autoscaling", "RegisterScalableTarget"): ("ResourceId", "scalable-target/"),
-    ("application-autoscaling", "PutScalingPolicy"): ("ResourceId", "scalable-target/"),
-    ("application-autoscaling", "DeregisterScalableTarget"): ("ResourceId", "scalable-target/"),
+    ("monitoring", "DescribeAlarms"): ("AlarmNames", "alarm:"),
 }
 
 
@@ -36,7 +33,8 @@ def resource_arn(service: str, headers: dict[str, str], body: bytes, region: str
     member, prefix = found
     named = json.loads(body or b"{}").get(member) or []
     name = named if isinstance(named, str) else next(iter(named), "")
-    return f"arn:aws:{service}:{region}:{account}:{prefix}{name.split(':')[0]}" if name else None
+    owner = {"monitoring": "cloudwatch"}.get(service, service)
+    return f"arn:aws:{owner}:{region}:{account}:{prefix}{name.split(':')[0]}" if name else None
 
 
 def condition_keys(action: str, body: bytes, params: dict[str, Any]) -> dict[str, str]:
