@@ -184,18 +184,28 @@ class Deployed:
         assert error is None, answer
         return dict(answer)
 
-    def audit(self, run_id: str, what: str) -> dict[str, Any]:
+    def audit(self, run_id: str, what: str, *, story: str = SLUG) -> dict[str, Any]:
         """One audit record; fails when there is none."""
         item = self.aws.client("dynamodb").get_item(
             TableName=naming.audit_table(self.target.deployment.name),
-            Key={"story": {"S": SLUG}, "id": {"S": f"{run_id}#{what}"}}).get("Item")
+            Key={"story": {"S": story}, "id": {"S": f"{run_id}#{what}"}}).get("Item")
         assert item is not None, f"no audit record {run_id}#{what}"
         return {name: TypeDeserializer().deserialize(value) for name, value in item.items()}
 
     def package_status(self, version: str) -> str:
-        group = f"arn:aws:sagemaker:{self.aws.region}:{self.target.account}:model-package/{naming.model_package_group(SLUG)}"
-        return str(self.aws.client("sagemaker").describe_model_package(
-            ModelPackageName=f"{group}/{version}")["ModelApprovalStatus"])
+        return str(self.package(version)["ModelApprovalStatus"])
+
+    def package(self, version: str) -> dict[str, Any]:
+        """One version in the model registry."""
+        owner = f"arn:aws:sagemaker:{self.aws.region}:{self.target.account}"
+        return dict(self.aws.client("sagemaker").describe_model_package(
+            ModelPackageName=f"{owner}:model-package/{naming.model_package_group(SLUG)}/{version}"))
+
+    def newest_package(self) -> str:
+        """The version that was registered last."""
+        listed = self.aws.client("sagemaker").list_model_packages(
+            ModelPackageGroupName=naming.model_package_group(SLUG), SortBy="CreationTime", SortOrder="Descending")
+        return str(listed["ModelPackageSummaryList"][0]["ModelPackageArn"].rsplit("/", 1)[1])
 
     def calls(self, operation: str) -> list[dict[str, Any]]:
         """Recorded calls of one operation since the test began."""
