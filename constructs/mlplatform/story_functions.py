@@ -100,7 +100,8 @@ class StoryFunctions(Construct):
             SERVING_IMAGE=p.serving_image,
         ), statements=[
             *self._read_artifacts(naming.all_runs_prefix(self._slug), models), self._write_artifacts(models),
-            allow("kms:Sign", "kms:Verify", on=p.signing_key.key_arn),
+            allow("kms:Sign", "kms:Verify", on=p.signing_key.key_arn,
+                  when={"StringEquals": {"kms:MessageType": "DIGEST"}}),
             self._packages("CreateModelPackage", "DescribeModelPackage", "ListModelPackages"), self._data])
 
     def _release_plan(self) -> PlatformFunction:
