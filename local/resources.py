@@ -16,14 +16,11 @@ _CALLS = {
     ("ssm", "GetParameters"): ("Names", "parameter"),  # a name starts with its own slash
     ("codebuild", "BatchGetProjects"): ("names", "project/"),
     ("codebuild", "BatchGetBuilds"): ("ids", "project/"),  # an id is PROJECT:UUID
-    ("monitoring", "DescribeAlarms"): ("AlarmNames", "alarm:"),
     ("glue", "GetDatabase"): ("Name", "database/"),
     ("glue", "DeleteDatabase"): ("Name", "database/"),
     ("glue", "UpdateDatabase"): ("Name", "database/"),
     ("monitoring", "DescribeAlarms"): ("AlarmNames", "alarm:"),
 }
-
-_NAMESPACES = {"monitoring": "cloudwatch"}  # the router's name -> the one in ARNs
 
 
 def resource_arn(service: str, headers: dict[str, str], body: bytes, region: str, account: str) -> str | None:
