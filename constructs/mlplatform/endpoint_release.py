@@ -45,7 +45,7 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
                                    next_="DeleteUnpromoted", on_error="NothingToRelease", result=None),
         "DeleteUnpromoted": asl.call("sagemaker", "deleteEndpoint", {"EndpointName": naming.endpoint(slug)},
                                      next_="NothingToRelease", on_error="ReleaseFailed", result=None),
-        "ChooseAction": asl.choose(asl.equals("$.plan.action", "none", "CheckRelease"), default="CreateModel"),
+        "ChooseAction": asl.choose(asl.equals("$.plan.action", "none", "CheckRelease"), default="FindModel"),
         **_creation(config),
         "WaitRelease": asl.wait(workflow.RELEASE_POLL_S, next_="CheckRelease"),
         "CheckRelease": asl.function(
@@ -73,20 +73,31 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
 
 
 def _creation(config: Mapping[str, str]) -> dict[str, asl.State]:
-    """Each creation that fails is followed by a look: its answer may have been lost, or a retry was first."""
+    """Look first, so that a roll-back, whose model and config are there, wastes no retries on creating them.
+
+    A creation that fails is followed by a second look: its answer may have been lost.
+    """
     model = {f"{member}.$": f"$.plan.model.{member}" for member in (
         "ModelName", "ExecutionRoleArn", "EnableNetworkIsolation", "VpcConfig", "PrimaryContainer")}
     endpoint = {"EndpointName.$": "$.plan.endpoint_name", "EndpointConfigName.$": "$.plan.endpoint_config_name"}
+    named = {"ModelName.$": "$.plan.model_name"}
+    config_named = {"EndpointConfigName.$": "$.plan.endpoint_config_name"}
+
+    def look(action: str, name: Mapping[str, str], *, next_: str, absent: str) -> asl.State:
+        return asl.call("sagemaker", action, name, next_=next_, on_error=absent, result=None,
+                        retry=asl.retries(permanent=("SageMaker.SageMakerException",)))  # how "not found" comes
+
     return {
-        "CreateModel": asl.call("sagemaker", "createModel", model, next_="CreateEndpointConfig",
-                                on_error="FindModel", result=None),
-        "FindModel": asl.call("sagemaker", "describeModel", {"ModelName.$": "$.plan.model_name"},
-                              next_="CreateEndpointConfig", on_error="ReleaseFailed", result=None),
+        "FindModel": look("describeModel", named, next_="FindEndpointConfig", absent="CreateModel"),
+        "CreateModel": asl.call("sagemaker", "createModel", model, next_="FindEndpointConfig",
+                                on_error="ConfirmModel", result=None),
+        "ConfirmModel": look("describeModel", named, next_="FindEndpointConfig", absent="ReleaseFailed"),
+        "FindEndpointConfig": look("describeEndpointConfig", config_named, next_="CreateOrUpdate",
+                                   absent="CreateEndpointConfig"),
         "CreateEndpointConfig": asl.call("sagemaker", "createEndpointConfig", config, next_="CreateOrUpdate",
-                                         on_error="FindEndpointConfig", result=None),
-        "FindEndpointConfig": asl.call("sagemaker", "describeEndpointConfig",
-                                       {"EndpointConfigName.$": "$.plan.endpoint_config_name"},
-                                       next_="CreateOrUpdate", on_error="ReleaseFailed", result=None),
+                                         on_error="ConfirmEndpointConfig", result=None),
+        "ConfirmEndpointConfig": look("describeEndpointConfig", config_named, next_="CreateOrUpdate",
+                                      absent="ReleaseFailed"),
         "CreateOrUpdate": asl.choose(asl.equals("$.plan.action", "create", "CreateEndpoint"),
                                      default="UpdateEndpoint"),
         "CreateEndpoint": asl.call("sagemaker", "createEndpoint", endpoint, next_="WaitRelease",
