@@ -33,7 +33,7 @@ from demo.stage import Material, SceneFailed, Stage
 from demo.world import ROOT, World, WorldError, embedded_aws, sweep, synthesise
 
 STORY = "intent-classifier"
-CLOCK_FACTOR = 120.0  # a 30 s poll takes 0.25 s, the 10 minute bake of a canary 5 s
+CLOCK_FACTOR = 240.0  # a 30 s poll takes 0.1 s, the 10 minute bake of a canary 2.5 s
 OUT = ROOT / "build" / "demo"
 SCRATCH_PREFIX = ".demo-"
 
