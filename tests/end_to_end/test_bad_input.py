@@ -14,7 +14,7 @@ from tests.support.embedded import eventually
 
 pytestmark = pytest.mark.e2e
 REQUEST_ID = "6f1c1b9e-8d53-4f0e-9a53-0c1f3c1f4b11"
-LIMIT_BYTES = 10 * 1024 * 1024
+MB = 1024 * 1024
 
 
 @pytest.mark.parametrize(("body", "status", "code"), [
@@ -23,7 +23,7 @@ LIMIT_BYTES = 10 * 1024 * 1024
     (b'{"text": ""}', 400, "text_empty"), (b'{"text": 7}', 400, "text_not_a_string"),
     (b'{"text": "a\\u0007b"}', 400, "control_characters"), (b'{"text": "a\\ud800b"}', 400, "unpaired_surrogate"),
     (json.dumps({"text": "a" * 2_001}).encode(), 400, "text_too_long"),
-    (b'{"text": "' + b"a" * LIMIT_BYTES + b'"}', 413, "body_too_large"),
+    (b'{"text": "' + b"a" * 5 * MB + b'"}', 413, "body_too_large"),
 ], ids=lambda value: f"{value[:18]!r}" if isinstance(value, bytes) else str(value))
 def test_bad_input_is_the_callers_error_and_the_worker_lives_on(
         jp: Deployed, body: bytes, status: int, code: str) -> None:
@@ -31,6 +31,15 @@ def test_bad_input_is_the_callers_error_and_the_worker_lives_on(
     assert (found, answer["error"]["code"]) == (status, code)
     assert answer["error"]["request_id"] == REQUEST_ID
     assert "Traceback" not in answer["error"]["message"]
+    assert invoke(jp, b'{"text": "please order the volume"}')[1]["intent"] == "buy"
+
+
+def test_ten_megabytes_are_refused_by_whoever_sees_them_first_and_the_worker_lives_on(jp: Deployed) -> None:
+    """SageMaker has a limit of its own; beyond it the container never sees the request."""
+    with pytest.raises(ClientError) as refusal:
+        jp.aws.client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=ENDPOINT, Body=b'{"text": "' + b"a" * 10 * MB + b'"}', ContentType="application/json")
+    assert 400 <= refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] < 500
     assert invoke(jp, b'{"text": "please order the volume"}')[1]["intent"] == "buy"
 
 

@@ -20,11 +20,13 @@ pytestmark = pytest.mark.e2e
 def test_labels_are_ingested_and_a_retrain_promotes_a_version_that_answers(jp: Deployed) -> None:
     before = jp.pointer()["version"]
     assert "Ingested" in told(jp, "labels", "ingest", jp.label_file(shop_labels.rows()), "--story", SLUG)
-    out = told(jp, "retrain", SLUG, "--wait", "-p", "CalibrationRows=0", "--reason", "new labels")
+    champion = jp.pointer()["model_uri"]
+    out = told(jp, "retrain", SLUG, "--wait", "-p", "WarmStart=champion", "-p", "MaxSteps=2", "-p", "CalibrationRows=0")
     assert "PublishSignedCopy" in out, "the states are shown as they pass"
     assert "Promoted" in out
     after = jp.pointer()["version"]
     assert after != before
+    assert pretrained_of_last_training(jp) == f"{champion}pytorch/"
     assert json.loads(told(jp, "invoke", SLUG, "please order the volume"))["model_version"] == after
 
 
@@ -108,6 +110,15 @@ def test_a_label_file_with_too_many_bad_rows_is_refused_before_it_is_uploaded(jp
     assert "2.2% of 900 rows are bad" in done.error
     assert "buy, complain, greet" in done.out, "what is allowed is shown"
     assert jp.calls("StartExecution") == []
+
+
+def pretrained_of_last_training(jp: Deployed) -> str:
+    """Where the newest training job took its first weights from."""
+    sagemaker = jp.aws.client("sagemaker")
+    newest = sagemaker.list_training_jobs(SortBy="CreationTime", SortOrder="Descending")["TrainingJobSummaries"][0]
+    job = sagemaker.describe_training_job(TrainingJobName=newest["TrainingJobName"])
+    return next(str(channel["DataSource"]["S3DataSource"]["S3Uri"]) for channel in job["InputDataConfig"]
+                if channel["ChannelName"] == "pretrained")
 
 
 def operator_record(jp: Deployed, printed: str, story: str, flag: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from contracts.datasets import is_golden
 from contracts.language import LANGUAGES, detect_language
 
 LABELS = ("buy", "complain", "greet")
@@ -52,14 +53,13 @@ def _row(rng: random.Random, id_: str, label: str, language: str) -> Row:
             "annotator_labels": [label, label] if language == "en" else []}
 
 
-def damaged(good: Sequence[Row], *, share: float = 0.5) -> list[Row]:
-    """The same rows, one in `share` with the next label: what a broken export of labels looks like.
+def damaged(good: Sequence[Row]) -> list[Row]:
+    """Every training row has the next label, golden rows are as they were: a broken export that the gates must see.
 
-    Annotators are dropped, so that the kappa gate doesn't see it and the evaluation has to.
+    Without annotators, so that it is not the kappa gate that sees it.
     """
-    every = round(1 / share)
-    return [{**row, "annotator_labels": [],
-             "label": _next(row["label"]) if n // 9 % every == 0 else row["label"]} for n, row in enumerate(good)]
+    return [row if is_golden(row, TAXONOMY["golden_share"])
+            else {**row, "annotator_labels": [], "label": _next(row["label"])} for row in good]
 
 
 def quarrelling(good: Sequence[Row]) -> list[Row]:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cli import executions
-from contracts import events, naming
+from contracts import events, metrics, naming
 from contracts.kill_switches import GLOBAL_FREEZE
 from tests.support import shop_labels
 from tests.support.deployment import SLUG, STORY, Deployed
@@ -53,6 +53,7 @@ def test_a_drift_alarm_starts_a_run_that_no_one_started_by_hand(jp: Deployed) ->
     assert jp.lease("take", OTHER)["leased"]  # the run is what is tested here, not what it trains
     try:
         with jp.serving_unchanged():
+            alarm(jp, "OK")
             alarm(jp, "ALARM")
             name = eventually(lambda: next(iter(jp.runs().keys() - before.keys()), None), within_s=60)
             run = jp.finish(jp.runs()[name])
@@ -70,8 +71,9 @@ def test_a_drift_alarm_starts_nothing_while_everything_is_frozen(jp: Deployed) -
     before = jp.runs()
     trigger = naming.function(SLUG, "drift_trigger")
     with jp.flag(GLOBAL_FREEZE.name, True):
+        alarm(jp, "OK")
         alarm(jp, "ALARM")
-        eventually(lambda: '"DriftIgnored"' in log_of(jp, trigger), within_s=60)
+        eventually(lambda: metrics.DRIFT_IGNORED in log_of(jp, trigger), within_s=60)
     alarm(jp, "OK")
     assert jp.runs() == before
 
@@ -87,6 +89,7 @@ def alarm_name() -> str:
 
 
 def alarm(jp: Deployed, state: str) -> None:
+    """Only a change is an event: the alarm has to be calm before it rings."""
     jp.aws.client("cloudwatch").set_alarm_state(AlarmName=alarm_name(), StateValue=state, StateReason="test")
 
 
