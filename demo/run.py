@@ -30,7 +30,7 @@ from contracts.stories import story
 from demo import report
 from demo.scenes import deploy, drift, first_promotion, lease, recovery, serve, switches, worse_candidate
 from demo.stage import Material, SceneFailed, Stage
-from demo.world import ROOT, World, WorldError, embedded_aws, sweep, synthesise
+from demo.world import ROOT, World, WorldError, claim, embedded_aws, sweep, synthesise
 
 STORY = "intent-classifier"
 CLOCK_FACTOR = 240.0  # a 30 s poll takes 0.1 s, the 10 minute bake of a canary 2.5 s
@@ -85,6 +85,7 @@ def run(options: Options, console: Console) -> int:
     sweep(build, SCRATCH_PREFIX)
     material = fetch(options.dataset, console)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=build))
+    claim(scratch)
     try:
         with interruptible():
             with step(console, "synthesising the templates"):

@@ -17,8 +17,9 @@ from contracts.datasets import LabelRow
 from contracts.story import StoryContract
 from demo.world import World
 
-# A brief run continues from the champion's weights: eight steps of the bare encoder pass no gate.
-BRIEF = {"WarmStart": "champion", "MaxSteps": "8", "CalibrationRows": "0"}
+# A brief run continues from the champion's weights, gently: eight steps at the full learning rate lose more than
+# they gain, and eight steps of the bare encoder may pass no gate. Without calibration rows the weights alone are int8.
+BRIEF = {"WarmStart": "champion", "MaxSteps": "8", "LearningRate": "1e-5", "CalibrationRows": "0"}
 RUN_TIMEOUT_S = 420.0
 
 

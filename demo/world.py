@@ -23,6 +23,7 @@ from contracts.deployments import Deployment
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60
 SHOWN_LINES = 25
+OWNER = "owner.pid"
 
 
 class WorldError(RuntimeError):
@@ -101,12 +102,30 @@ def synthesise(out: Path, *, deployment: Deployment, context: Mapping[str, Any] 
     return out / f"assembly-{deployment.name}"
 
 
+def claim(folder: Path) -> None:
+    """Say whose folder this is, so that another demo leaves it alone."""
+    (folder / OWNER).write_text(str(os.getpid()), "utf-8")
+
+
 def sweep(parent: Path, prefix: str) -> None:
     """Stop and remove what a killed demo left: a killed process can't clean up after itself."""
     for folder in parent.glob(f"{prefix}*"):
+        owner = folder / OWNER
+        if owner.exists() and _runs(int(owner.read_text("utf-8") or 0)):
+            continue
         if (folder / "aws").exists():
             _local(["down", "--data-dir", str(folder / "aws")], "stop of a stale embedded AWS")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's process
+        return True
+    return pid > 0
 
 
 def _local(arguments: list[str], what: str) -> str:

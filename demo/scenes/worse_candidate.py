@@ -9,7 +9,7 @@ from contracts.datasets import LabelRow
 from demo.stage import Stage, expect, expect_outcome
 
 # Enough steps to believe the wrong labels, when it starts from a champion that knows better.
-DAMAGED_RUN = {"WarmStart": "champion", "MaxSteps": "40", "CalibrationRows": "0"}
+DAMAGED_RUN = {"WarmStart": "champion", "MaxSteps": "16", "CalibrationRows": "0"}
 
 
 def worse_candidate_rejected(stage: Stage) -> str:
