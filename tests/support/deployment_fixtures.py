@@ -12,7 +12,7 @@ from tests.support.deployment import Deployed, deployed
 
 @pytest.fixture(scope="session")
 def empty_jp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """Deployed, with labels, never promoted. A session that fails on the way ends with the server's log."""
+    """Deployed, with labels, never promoted."""
     with deployed(tmp_path_factory.mktemp("jp")) as found:
         yield found
 
