@@ -71,6 +71,12 @@ class Stage:
         self.executions.append(done)
         return done
 
+    def settle(self) -> None:
+        """Wait for every retrain that runs, whoever started it: the next scene wants the lease."""
+        for found in executions.recent(self.target, self.slug, 100):
+            if found["status"] == "RUNNING":
+                self.finish(found["executionArn"])
+
     def ingest(self, path: Path) -> labels.Ingest:
         done = labels.ingest(
             self.target,

@@ -11,6 +11,7 @@ NEW_LABELS = 20  # a weekly run needs labels that its champion has not seen
 
 
 def two_retrains_one_lease(stage: Stage) -> str:
+    stage.settle()
     stage.ingest(
         stage.write_labels("weekly", [full(row, "weekly") for row in stage.material.rows[:NEW_LABELS]])
     )

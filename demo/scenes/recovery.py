@@ -91,6 +91,7 @@ def raise_a_threshold(assembly: Path) -> tuple[str, float]:
 
 
 def answer_lost(stage: Stage) -> str:
+    stage.settle()
     before = stage.endpoint().config
     with stage.world.fault(service="sagemaker", operation="UpdateEndpoint", kind="lose_answer", times=1):
         run = stage.retrain(reason="the answer of UpdateEndpoint gets lost", hyperparameters=BRIEF)
