@@ -44,13 +44,13 @@ bench: setup-dev ## measure us beside a peer; writes build/bench/NAME.json
 
 synth: setup-dev ## all templates into cdk.out
 	@$(CDK) synth --quiet
-	$(step) "templates are in cdk.out"
+	$(step) "templates are in build/cdk.out"
 
 diff: setup-dev ## what a deploy of DEPLOYMENT would change (needs AWS credentials)
-	@$(CDK) diff --context deployment=$(DEPLOYMENT) --all
+	@$(CDK) diff --context deployment=$(DEPLOYMENT) '$(DEPLOYMENT)/*'
 
 deploy: setup-dev ## deploy DEPLOYMENT to the account of your credentials (bootstrap the account first)
-	@$(CDK) deploy --context deployment=$(DEPLOYMENT) --all --require-approval broadening
+	@$(CDK) deploy --context deployment=$(DEPLOYMENT) '$(DEPLOYMENT)/*' --require-approval broadening
 
 setup: $(STAMPS)/demo $(STAMPS)/layer ## install what the demo needs
 setup-dev: setup $(STAMPS)/dev $(STAMPS)/node ## install what tests and benchmarks need
@@ -94,7 +94,7 @@ $(STAMPS)/node: package.json package-lock.json | $(STAMPS)/demo
 
 clean: ## remove what runs leave behind; keeps what was installed and fetched
 	@rm -rf build/demo build/bench build/cdk.out cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
-	$(step) "removed build/demo, build/bench, cdk.out and tool caches"
+	$(step) "removed build/demo, build/bench, build/cdk.out and tool caches"
 
 clean-all: clean ## remove the virtual environment and the downloads, too
 	@rm -rf $(VENV) build node_modules .cache

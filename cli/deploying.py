@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cli.errors import CliError
 from cli.target import Target
-from contracts import naming
 
 CDK = Path("node_modules/aws-cdk/bin/cdk")
 
@@ -27,20 +26,15 @@ def deploy_to(target: Target, cdk_out: Path, *, tags: list[str]) -> None:
 
 
 def embedded_command(target: Target, cdk_out: Path) -> list[str]:
+    stage = cdk_out / f"assembly-{target.deployment.name}"
     return [
-        sys.executable,
-        "-m",
-        "local",
-        "deploy",
-        "--cdk-out",
-        str(cdk_out),
-        "--endpoint-url",
-        str(target.endpoint_url),
-    ]
+        sys.executable, "-m", "local", "deploy",
+        "--cdk-out", str(stage if stage.is_dir() else cdk_out), "--endpoint-url", str(target.endpoint_url),
+    ]  # fmt: skip
 
 
 def cdk_command(target: Target, cdk_out: Path) -> list[str]:
     if not CDK.is_file():
         raise CliError("the CDK command line is not installed; run `make setup-dev` in the checkout")
-    pattern = naming.stack(target.deployment.name, "X").removesuffix("X") + "*"
-    return ["node", str(CDK), "deploy", "--app", str(cdk_out), pattern, f"*/{pattern}"]
+    # A deployment is a CDK stage; its stacks are called STAGE/STACK there.
+    return ["node", str(CDK), "deploy", "--app", str(cdk_out), f"{target.deployment.name}/*"]

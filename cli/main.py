@@ -68,7 +68,7 @@ def local(context: typer.Context) -> None:
 
 @app.command()
 def deploy(
-    cdk_out: Annotated[Path, typer.Option("--cdk-out", help="synthesised templates")] = Path("cdk.out"),
+    cdk_out: Annotated[Path, typer.Option("--cdk-out", help="synthesised templates")] = Path("build/cdk.out"),
     tag: Annotated[list[str] | None, typer.Option("--tag", help="K=V on every stack")] = None,
 ) -> None:
     """Deploy the chosen deployment's stacks from synthesised templates."""
