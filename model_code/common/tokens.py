@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
-# Lengths are rounded up to this, so that a server meets few shapes and can warm each of them up.
+# Lengths are rounded up to one of these, above the last to a multiple of the step: a server meets few
+# shapes and can compile each beforehand. Finer where chat turns are.
+SHORT_LENGTHS = (8, 12, 16, 20, 24, 32)
 LENGTH_STEP = 8
 
 Ids = NDArray[np.int64]
@@ -53,9 +55,9 @@ class TextTokenizer:
 
 
 def padded(batch: Sequence[Sequence[int]], *, pad_id: int) -> tuple[Ids, Ids]:
-    """(input_ids, attention_mask), both (batch, length), length a multiple of `LENGTH_STEP`."""
+    """(input_ids, attention_mask), both (batch, length), the length rounded up."""
     longest = max(len(ids) for ids in batch)
-    length = -(-longest // LENGTH_STEP) * LENGTH_STEP
+    length = next((n for n in SHORT_LENGTHS if n >= longest), -(-longest // LENGTH_STEP) * LENGTH_STEP)
     ids = np.full((len(batch), length), pad_id, dtype=np.int64)
     mask = np.zeros((len(batch), length), dtype=np.int64)
     for row, tokens in enumerate(batch):
