@@ -1,8 +1,9 @@
-"""retrain_overhead_seconds: a retrain execution, less training and evaluation.
+"""retrain_overhead_seconds: a retrain execution, less training, evaluation and the canary's own waits.
 
 What is left is the platform: lease, switches, freeze, prepare, judge, publish, release, promote, audit. A brief
-run is measured after a first promotion, so the release is a real update with its canary; waits are divided by the
-demo's clock factor, which is the only thing that differs from production.
+run is measured after a first promotion, so the release is a real update. Its bake and the time the previous fleet
+is kept warm are the contract's choice (70 minutes on AWS), not overhead: they are taken off as the demo's clock
+factor shortens them, and written beside the number.
 """
 
 from __future__ import annotations
@@ -56,8 +57,12 @@ def main() -> None:
             run = stage.retrain(reason="benchmark", hyperparameters=BRIEF)
             expect_outcome(run, events.PROMOTED)
             jobs = job_seconds(stage, run)
-    write("retrain_overhead_seconds", unit="s", better="lower", ours=run.seconds - sum(jobs.values()), peers={},
-          extra={"limit": LIMIT_S, "execution_seconds": run.seconds, **{k.lower(): v for k, v in jobs.items()}},
+            canary = stage.story.serving.canary
+            waits = (canary.bake_s + canary.termination_wait_s) / CLOCK_FACTOR
+    write("retrain_overhead_seconds", unit="s", better="lower", ours=run.seconds - sum(jobs.values()) - waits,
+          peers={},
+          extra={"limit": LIMIT_S, "execution_seconds": run.seconds, "canary_waits": waits,
+                 **{k.lower(): v for k, v in jobs.items()}},
           workload=f"brief SNIPS retrain with release and promotion, waits divided by {CLOCK_FACTOR:g}")
 
 
