@@ -28,7 +28,7 @@ class Candidate:
 
 @pytest.fixture(scope="module")
 def candidate(promoted: Deployed) -> Candidate:
-    """Promotion goes off after its candidate was published: the last moment at which a flag may flip."""
+    """Promotion goes off after its candidate was published; a release that had begun by then is undone."""
     jp = promoted
     flag = promotion_flag(SLUG).name
     with jp.serving_unchanged():
@@ -38,7 +38,7 @@ def candidate(promoted: Deployed) -> Candidate:
             run = jp.finish(arn)
     assert run.outcome == events.NOT_PROMOTED, run
     assert "MayRelease" in run.states
-    assert "Release" not in run.states
+    assert "Promote" not in run.states
     version = jp.newest_package()
     assert jp.package_status(version) == "PendingManualApproval"
     return candidate_of(jp, version)
