@@ -60,7 +60,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "endpoint_config_name": name,
         "model": logic.model_request(spec, model, name=name, public_key=base64.b64encode(key).decode()),
         "endpoint_config": logic.endpoint_config_request(spec, name=name),
-        "deployment_config": logic.deployment_config(spec),
+        "deployment_config": logic.going_back_config()
+        if event["version"] == "previous"
+        else logic.deployment_config(spec),
     }
 
 

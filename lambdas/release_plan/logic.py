@@ -126,6 +126,17 @@ def deployment_config(spec: ServingSpec) -> dict[str, Any]:
     }
 
 
+def going_back_config() -> dict[str, Any]:
+    """All at once and unguarded: a guardrail alarm that rings for the version that is left would send a roll-back back."""
+    return {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+            "TerminationWaitInSeconds": 0,
+            "MaximumExecutionTimeoutInSeconds": MAX_EXECUTION_S,
+        }
+    }
+
+
 def choose_action(state: EndpointState | None, wanted: str) -> Action:
     """What brings the endpoint to the config `wanted`, from whatever it is doing."""
     if state is None:

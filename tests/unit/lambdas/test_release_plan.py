@@ -111,6 +111,7 @@ def test_an_endpoint_on_the_wanted_config_needs_nothing(promoted: Account, conte
 def test_going_back_needs_no_registry(promoted: Account, context: Any, stub: Stub) -> None:
     at_rest(stub, config_name("2"))
     planned = plan(context, "previous")
+    assert "AutoRollbackConfiguration" not in planned["deployment_config"], "an alarm of the version that is left"
     assert (planned["action"], planned["version"]) == ("update", "1")
     assert planned["endpoint_config_name"] == config_name("1")
 
