@@ -127,7 +127,7 @@ def deployment_config(spec: ServingSpec) -> dict[str, Any]:
 
 
 def going_back_config() -> dict[str, Any]:
-    """All at once and unguarded: a guardrail alarm that rings for the version that is left would send a roll-back back."""
+    """All at once and unguarded: an alarm that rings for the version that is left would undo the roll-back."""
     return {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
