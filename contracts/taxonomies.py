@@ -70,6 +70,7 @@ SNIPS_V1 = Taxonomy(
     ),
     safety_critical=("book_restaurant",),  # the one that spends somebody's money
     languages=("en",),
+    golden_share=0.45,  # 300 rows: enough to turn down nine of ten candidates that are 5 points worse
     kind="real",
 )
 

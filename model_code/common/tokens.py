@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 TOKENIZER_FILE = "tokenizer.json"
 # Lengths are rounded up to one of these, above the last to a multiple of the step: a server meets few
 # shapes and can compile each beforehand. Finer where chat turns are.
-SHORT_LENGTHS = (8, 12, 16, 20, 24, 32)
+SHORT_LENGTHS = (8, 10, 12, 14, 16, 18, 20, 24, 28, 32)
 LENGTH_STEP = 8
 
 Ids = NDArray[np.int64]

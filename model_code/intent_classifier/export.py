@@ -21,7 +21,12 @@ from torch import Tensor, nn
 from model_code.common.tokens import padded
 from model_code.common.vocabulary_table import VocabularyTable, write_table
 from model_code.intent_classifier.classifier import IntentClassifier
+from model_code.intent_classifier.merged_projections import merge_projections
 from model_code.intent_classifier.serving_config import IR_FILE
+
+# How much of an activation's range moves into the weights (Xiao et al. 2022, arXiv:2211.10438). Chosen on SNIPS
+# training texts by how far the logits move from float32: 0.07 at 0.7; 0.12 at the library's 0.95, 0.13 at 0.5.
+SMOOTH_QUANT_ALPHA = 0.7
 
 Feed = Callable[[Sequence[int]], dict[str, np.ndarray]]
 
@@ -46,11 +51,13 @@ def to_openvino(model: IntentClassifier) -> ov.Model:
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of every Python condition; the export test compares its answers with PyTorch's instead.
         warnings.simplefilter("ignore")
-        return ov.convert_model(
+        graph = ov.convert_model(
             _FromVectors(model.eval()), example_input=example,
             input=[("vectors", ov.PartialShape([-1, -1, width]), ov.Type.f32),
                    ("attention_mask", ov.PartialShape([-1, -1]), ov.Type.i64)],
         )
+    merge_projections(graph)
+    return graph
 
 
 def quantised(graph: ov.Model, rows: Sequence[Sequence[int]], feed: Feed) -> ov.Model:
@@ -63,6 +70,10 @@ def quantised(graph: ov.Model, rows: Sequence[Sequence[int]], feed: Feed) -> ov.
             return nncf.compress_weights(graph)
         return nncf.quantize(
             graph, nncf.Dataset(list(rows), feed), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(rows),
+            # Attention itself is a hundredth of the arithmetic of a short text: in int8 it costs more than it saves.
+            ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=SMOOTH_QUANT_ALPHA)),
         )
 
 

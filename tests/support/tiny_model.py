@@ -68,16 +68,19 @@ def rows(count: int = 240, *, seed: int = 1) -> list[dict[str, object]]:
 def encoder_dir() -> Path:
     """A Hugging Face folder: BERT of 2 layers x 32, random weights, WordPiece tokenizer."""
     import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel
 
     torch.set_num_threads(1)  # threads that wait for each other on a busy machine cost more than they bring
     out = folder("encoder")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    # By hand: a trained vocabulary differs from process to process, and every number with it.
+    words = sorted({word.lower() for row in rows() for word in str(row["text"]).split() if not word.isdigit()})
+    characters = sorted({c for word in words for c in word} | set("0123456789"))
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys([*words, *characters, *(f"##{c}" for c in characters)])]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
-    tokenizer.train_from_iterator([str(row["text"]) for row in rows()], trainer)
+    tokenizer.add_special_tokens(pieces[:4])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     torch.manual_seed(7)

@@ -73,8 +73,7 @@ def test_a_wrong_hyperparameter_is_named_with_what_is_allowed(
 def test_the_contracts_hyperparameters_are_the_jobs() -> None:
     from contracts.stories.intent_classifier import INTENT_CLASSIFIER
 
-    config = parse_config(TrainConfig, INTENT_CLASSIFIER.hyperparameters)
-    assert str(config.epochs) == INTENT_CLASSIFIER.hyperparameters["epochs"]
+    assert parse_config(TrainConfig, INTENT_CLASSIFIER.hyperparameters) == TrainConfig()
 
 
 def test_the_exit_message_is_small_json_where_sagemaker_looks(tmp_path: Path) -> None:
