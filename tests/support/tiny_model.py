@@ -76,7 +76,8 @@ def encoder_dir() -> Path:
     # By hand: a trained vocabulary differs from process to process, and every number with it.
     words = sorted({word.lower() for row in rows() for word in str(row["text"]).split() if not word.isdigit()})
     characters = sorted({c for word in words for c in word} | set("0123456789"))
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys([*words, *characters, *(f"##{c}" for c in characters)])]
+    known = dict.fromkeys([*words, *characters, *(f"##{c}" for c in characters)])
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *known]
     tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
