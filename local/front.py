@@ -9,6 +9,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
+from local import object_keys
 from local.config import LocalConfig
 from local.events import schedules
 from local.faults import Call, Fault, Faults
@@ -49,9 +50,14 @@ class Front:
                        query: dict[str, Any], request_id: str) -> Any:
         call, action = self._identify(method, path, headers, body, query)
         fault = self.faults.take(call)
-        answer = await self._with_fault(
-            fault, call, action, headers, request_id,
-            lambda: self._dispatch(method, path, headers, body, query, request_id))
+
+        async def go_on() -> Any:
+            refused = None
+            if self._ministack.AUTH:
+                refused = object_keys.refusal(method, action, call.resource, headers, query, request_id)
+            return refused or await self._dispatch(method, path, headers, body, query, request_id)
+
+        answer = await self._with_fault(fault, call, action, headers, request_id, go_on)
         if not any(name.lower() == "x-amzn-requestid" for name in answer[1]):
             answer[1]["x-amzn-requestid"] = request_id  # ministack leaves it out of a denial, and clients read it
         self.calls.append({**vars(call), "status": answer[0], **({"fault": fault.kind} if fault else {})})

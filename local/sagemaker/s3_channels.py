@@ -24,7 +24,7 @@ def download_prefix(client: Client, uri: str, to: Path, *, role: str, what: str)
                 f'"{role}" has "s3:ListBucket" permissions on bucket "{bucket}".'
             )
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            list(pool.map(lambda key: _fetch(client, bucket, key, to / _relative(key, prefix)), keys))
+            list(pool.map(lambda key: client.download(bucket, key, to / _relative(key, prefix)), keys))
     except AwsError as error:
         raise JobFailure(f"ClientError: Data download failed:{error} ({what}: {uri}, role {role})") from error
     return len(keys)
@@ -33,32 +33,9 @@ def download_prefix(client: Client, uri: str, to: Path, *, role: str, what: str)
 def download_file(client: Client, uri: str, to: Path, *, what: str) -> None:
     bucket, key = _split(uri, what)
     try:
-        _fetch(client, bucket, key, to)
+        client.download(bucket, key, to)
     except AwsError as error:
         raise JobFailure(f"ClientError: Data download failed:{error} ({what}: {uri})") from error
-
-
-def _fetch(client: Client, bucket: str, key: str, to: Path) -> None:
-    headers = client.download(bucket, key, to)
-    if headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"):
-        check_decrypt(client, headers.get("x-amz-server-side-encryption-aws-kms-key-id", ""))
-
-
-def check_decrypt(client: Client, key_id: str) -> None:
-    """S3 here does not ask KMS when it reads, AWS does: ask whether the role may decrypt."""
-    if not key_id:
-        return
-    try:
-        client.call("kms", "Decrypt", {"KeyId": key_id, "CiphertextBlob": "AA=="})
-    except AwsError as error:
-        if error.denied:
-            raise
-
-
-def check_encrypt(client: Client, key_id: str) -> None:
-    """The grant that writing under a customer key needs."""
-    if key_id:
-        client.call("kms", "GenerateDataKey", {"KeyId": key_id, "KeySpec": "AES_256"})
 
 
 def upload_tree(client: Client, folder: Path, uri: str, *, kms_key: str = "") -> int:
@@ -66,7 +43,6 @@ def upload_tree(client: Client, folder: Path, uri: str, *, kms_key: str = "") ->
     files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
     bucket, prefix = _split(uri, "output")
     try:
-        check_encrypt(client, kms_key)
         for path in files:
             key = "/".join(p for p in (prefix.strip("/"), path.relative_to(folder).as_posix()) if p)
             client.upload(bucket, key, path, kms_key=kms_key)
@@ -83,7 +59,6 @@ def upload_tar(client: Client, folder: Path, uri: str, work: Path, *, kms_key: s
             tar.add(path, arcname=path.name)
     bucket, key = _split(uri, "output")
     try:
-        check_encrypt(client, kms_key)
         client.upload(bucket, key, archive, kms_key=kms_key)
     except AwsError as error:
         raise JobFailure(f"ClientError: Artifact upload failed:{error} (to {uri})") from error
