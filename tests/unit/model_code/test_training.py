@@ -221,6 +221,19 @@ def test_two_processes_train_the_model_that_one_trains(tmp_path: Path) -> None:
             assert np.sum(moved[0] * moved[1]) / np.linalg.norm(moved[0]) / np.linalg.norm(moved[1]) > 0.9, name
 
 
+def test_dropout_works_only_where_something_is_trained() -> None:
+    encoder = BertModel(BertConfig(vocab_size=50, hidden_size=32, num_hidden_layers=3, num_attention_heads=2,
+                                   intermediate_size=64), add_pooling_layer=False)
+    sentence = SentenceEncoder(encoder, pooling="mean")
+    sentence.freeze_below(1)
+    sentence.train()
+    at_work = {name for name, module in sentence.named_modules() if isinstance(module, torch.nn.Dropout)
+               and module.training}
+    assert at_work
+    assert all(name.startswith("encoder.encoder.layer.2.") for name in at_work)
+    assert not any(module.training for module in sentence.eval().modules())
+
+
 def test_only_the_top_layers_move(tmp_path: Path) -> None:
     trained = weights(run(replace(TINY, max_steps=3, train_layers=1), tmp_path).model)
     before = weights(load_encoder_only(tiny_model.encoder_dir()))
