@@ -93,8 +93,8 @@ $(STAMPS)/node: package.json package-lock.json | $(STAMPS)/demo
 	@touch $@
 
 clean: ## remove what runs leave behind; keeps what was installed and fetched
-	@rm -rf build/demo build/bench build/cdk.out cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
-	$(step) "removed build/demo, build/bench, build/cdk.out and tool caches"
+	@rm -rf build/demo build/bench build/assets build/cdk.out cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	$(step) "removed build/demo, build/bench, build/assets, build/cdk.out and tool caches"
 
 clean-all: clean ## remove the virtual environment and the downloads, too
 	@rm -rf $(VENV) build node_modules .cache

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import jsii
-from aws_cdk import AssetHashType, BundlingOptions, DockerImage, ILocalBundling
+from aws_cdk import AssetHashType
 from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import Construct
 
 ROOT = Path(__file__).resolve().parents[2]
+STAGED = ROOT / "build" / "assets"
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
 
 
@@ -42,33 +42,35 @@ def content_hash(folders: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
-@jsii.implements(ILocalBundling)
-class _CopyFolders:
-    """Bundling without Docker: the folders themselves, under their own names."""
-
-    def __init__(self, folders: Sequence[str]) -> None:
-        self._folders = tuple(folders)
-
-    def try_bundle(self, output_dir: str, *args: Any, **kwargs: Any) -> bool:
-        for folder in self._folders:
-            shutil.copytree(ROOT / folder, Path(output_dir) / folder, ignore=_IGNORED)
-        for package in {Path(f).parts[0] for f in self._folders if "/" in f}:
-            # `lambdas/judge` is imported as lambdas.judge: its parent must be a package there too.
-            init = ROOT / package / "__init__.py"
-            if init.is_file():
-                shutil.copy2(init, Path(output_dir) / package / "__init__.py")
-        return True
-
-
 @cache
-def _bundling(folders: tuple[str, ...]) -> BundlingOptions:
-    """One object per set of folders: each is a call into CDK's Node process, and there are three deployments."""
-    return BundlingOptions(image=DockerImage.from_registry("local-bundling-only"), local=_CopyFolders(folders))
+def staged(folders: tuple[str, ...]) -> Path:
+    """A folder below build/ that holds the folders under their own names; named by content, so made once.
+
+    CDK's own bundling would do it too, by a dozen calls out of its Node process for each asset.
+    """
+    target = STAGED / content_hash(folders)
+    if target.is_dir():
+        return target
+    STAGED.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=STAGED, prefix=".part-"))
+    part.chmod(0o755)
+    for folder in folders:
+        shutil.copytree(ROOT / folder, part / folder, ignore=_IGNORED)
+    for package in {Path(f).parts[0] for f in folders if "/" in f}:
+        # `lambdas/judge` is imported as lambdas.judge: its parent must be a package there too.
+        init = ROOT / package / "__init__.py"
+        if init.is_file():
+            shutil.copy2(init, part / package / "__init__.py")
+    try:
+        part.rename(target)  # whole or not at all
+    except OSError:
+        shutil.rmtree(part)
+        if not target.is_dir():  # else another synth was quicker, with the same bytes
+            raise
+    return target
 
 
 def source_asset(scope: Construct, id_: str, folders: Sequence[str]) -> s3_assets.Asset:
     """An asset that holds `folders`, each at its own relative path."""
-    return s3_assets.Asset(
-        scope, id_, path=str(ROOT / "contracts"), asset_hash=content_hash(tuple(folders)),
-        asset_hash_type=AssetHashType.CUSTOM, bundling=_bundling(tuple(folders)),
-    )
+    return s3_assets.Asset(scope, id_, path=str(staged(tuple(folders))), asset_hash=content_hash(tuple(folders)),
+                           asset_hash_type=AssetHashType.CUSTOM)
