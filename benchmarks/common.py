@@ -35,7 +35,7 @@ def ratio_to_best_peer(ours: float, peers: Mapping[str, float], better: str) -> 
 
 def write(
     name: str, *, unit: str, better: str, ours: float, peers: Mapping[str, float], workload: str,
-    extra: Mapping[str, object] | None = None,
+    limits: Mapping[str, bool] | None = None, extra: Mapping[str, object] | None = None,
 ) -> Path:
     """Write build/bench/NAME.json (whole or not at all) and print it in one line.
 
@@ -43,14 +43,15 @@ def write(
     ----------
     better : "lower" or "higher"
     peers : what else was measured in this very run, name -> value in the same unit
-    extra : more fields, for example a spread or a limit
+    limits : what is asked of the number, in words -> whether it held
+    extra : more fields, for example a spread
     """
     if better not in ("lower", "higher"):
         raise ValueError(f"better must be lower or higher, got {better!r}")
     result = {
         "name": name, "unit": unit, "better": better, "ours": ours, "peers": dict(peers),
         "ratio_to_best_peer": ratio_to_best_peer(ours, peers, better), "workload": workload, "machine": machine(),
-        **(extra or {}),
+        "limits": dict(limits or {}), **(extra or {}),
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"

@@ -97,7 +97,8 @@ def main() -> None:
     common.write(
         NAME, unit="ms", better="lower", ours=handlers[slowest], peers={PEER: measured[PEER].cpu_ms},
         workload=f"import of the slowest of {len(handlers)} handlers ({slowest}) in a fresh interpreter",
-        extra={"limit": LIMIT_MS, "wall_ms": measured[slowest].wall_ms,
+        limits={f"<= {LIMIT_MS} ms": handlers[slowest] <= LIMIT_MS},
+        extra={"wall_ms": measured[slowest].wall_ms,
                "first_client_ms": measured[CLIENT].cpu_ms, "first_traced_ms": measured[TRACED].cpu_ms,
                "handlers": handlers},
     )
