@@ -17,7 +17,6 @@ class TrainConfig:
     warmup_share: float = 0.1
     label_smoothing: float = 0.05
     dropout: float = 0.1
-    consistency_weight: float = 1.0  # of the difference between two dropout masks; 0: one mask, half the time
     seed: int = 13
     max_tokens: int = 64  # chat turns: the longest of 693 SNIPS utterances has 36
     holdout_share: float = 0.1  # of the training groups, for the temperature only
@@ -33,8 +32,6 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "max_tokens", "checkpoint_steps", "train_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
-        if self.consistency_weight < 0:
-            raise ValueError(f"consistency-weight must be at least 0, got {self.consistency_weight}")
         for name in ("holdout_share", "warmup_share", "label_smoothing", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be 0 to 1 (1 excluded), got {getattr(self, name)}")

@@ -184,39 +184,13 @@ def _step(
     # A last batch smaller than the number of processes: everyone takes a row, and weight 0 makes it not count.
     mine = places[where.rank :: where.world]
     ids, mask, labels = (t.to(where.device) for t in data.batch(mine or places[:1]))
-    twice = 2 if config.consistency_weight else 1
     with autocast(config, where.device):
-        logits = runner(ids.repeat(twice, 1), mask.repeat(twice, 1)).float()
-    losses = row_losses(logits.chunk(twice), labels, weights, config)
+        logits = runner(ids, mask).float()
+    losses = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing, reduction="none")
     # x world / size of the whole batch: the average over processes is then the mean over the batch.
-    loss = losses.sum() * where.world / len(places) * (1.0 if mine else 0.0)
+    loss = (losses * weights[labels]).sum() * where.world / len(places) * (1.0 if mine else 0.0)
     loss.backward()
     return float(loss.detach())
-
-
-def row_losses(passes: Sequence[Tensor], labels: Tensor, weights: Tensor, config: TrainConfig) -> Tensor:
-    """Class-weighted cross-entropy; with two passes also how much they differ (R-Drop, Liang et al. 2021,
-    arXiv:2106.14448): what dropout alone changes in an answer is not learned from the text.
-
-    Parameters
-    ----------
-    passes : one or two tensors, shape (rows, classes)
-        Logits of the same rows under different dropout masks.
-    labels, weights : Tensor, shapes (rows,) and (classes,)
-
-    Returns
-    -------
-    Tensor, shape (rows,)
-        Nats.
-    """
-    smoothing = config.label_smoothing
-    entropy = [F.cross_entropy(p, labels, label_smoothing=smoothing, reduction="none") for p in passes]
-    losses = weights[labels] * torch.stack(entropy).mean(0)
-    if len(passes) == 2:
-        first, second = (p.log_softmax(-1) for p in passes)
-        symmetric = ((first.exp() - second.exp()) * (first - second)).sum(-1) / 2
-        losses = losses + config.consistency_weight * symmetric
-    return losses
 
 
 def sync(where: Distributed) -> None:

@@ -27,7 +27,6 @@ from model_code.intent_classifier.rows import read_rows
 from model_code.intent_classifier.serving_config import ServingConfig
 from model_code.intent_classifier.train import Trained, hold_out, train_classifier
 from model_code.intent_classifier.train_config import TrainConfig
-from model_code.intent_classifier.training_loop import row_losses
 from tests.support import tiny_model
 from tests.support.tiny_model import TAXONOMY, TINY
 
@@ -110,19 +109,6 @@ def test_query_key_and_value_of_each_layer_become_one_product_with_the_same_answ
         {"vectors": vectors, "attention_mask": mask.numpy()})[0]
     assert len(products) == 2 * 4 + 1  # a layer: one for query, key and value, three more; and the head
     assert found == pytest.approx(expected, abs=1e-4)
-
-
-def test_two_passes_that_agree_cost_what_one_pass_costs_and_disagreement_costs_more() -> None:
-    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1])
-    weights, config = torch.tensor([1.0, 3.0]), replace(TINY, label_smoothing=0.0, consistency_weight=2.0)
-    one = row_losses([logits], labels, weights, config)
-    assert one.tolist() == pytest.approx([np.log1p(np.exp(-2)), 3 * np.log(2)])
-    assert row_losses([logits, logits], labels, weights, config).tolist() == pytest.approx(one.tolist())
-    # by hand: p = (3/4, 1/4) against (1/4, 3/4): KL is log(3) / 2 either way
-    apart = [torch.tensor([[np.log(3.0), 0.0]]), torch.tensor([[0.0, np.log(3.0)]])]
-    entropy = (np.log(4 / 3) + np.log(4)) / 2
-    found = row_losses(apart, torch.tensor([0]), weights, config)
-    assert found.tolist() == pytest.approx([entropy + 2.0 * np.log(3) / 2])
 
 
 def test_one_request_and_a_batch_get_the_same_answers() -> None:
@@ -276,7 +262,6 @@ def test_batches_hold_every_row_once_and_depend_on_seed_and_epoch() -> None:
 @pytest.mark.parametrize(("changes", "says"), [
     ({"precision": "int4"}, "auto, fp32 or bf16, got 'int4'"), ({"epochs": 0}, "epochs must be at least 1, got 0"),
     ({"dropout": 1.0}, "dropout must be 0 to 1"),
-    ({"consistency_weight": -1.0}, "consistency-weight must be at least 0, got -1.0"),
 ])
 def test_hyperparameters_out_of_range_are_refused(changes: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
