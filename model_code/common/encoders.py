@@ -85,15 +85,6 @@ class SentenceEncoder(nn.Module):
             if below:
                 parameter.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> SentenceEncoder:
-        """Dropout only where something is trained: below, it would only blur what the trained layers are fed."""
-        super().train(mode)
-        for module in self.modules():
-            parameters = list(module.parameters())
-            if parameters and not any(p.requires_grad for p in parameters):
-                module.eval()
-        return self
-
 
 def depth_of(name: str) -> int | None:
     """Layer number in a parameter's name; None for what stands outside the layers."""
