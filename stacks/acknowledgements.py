@@ -142,7 +142,6 @@ def _story_services(stack: str, slug: str, groups: Sequence[str]) -> Iterator[Ac
     yield _wildcard(arn("states", f"execution:{naming.release_state_machine(slug)}:*"), retrain,
                     because="a child execution is named after its run")
     yield _wildcard(arn("cloudwatch", f"alarm:{naming.guardrail_alarm(slug, '*')}"), endpoint, release,
-                    *_all(functions, "ReleasePlan"),
                     because="the guardrail alarms, by their common prefix")
     yield _wildcard(arn("cloudwatch", f"alarm:TargetTracking-endpoint/{name}/*"), *_all(functions, "ReleaseCheck"),
                     because="Application Auto Scaling ends the names of its alarms with an id of its own")

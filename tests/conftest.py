@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.deployment_fixtures import candidate, empty_jp, jp, promoted  # noqa: F401  (one deployment for all folders)
+from tests.support.deployment_fixtures import empty_jp, jp, promoted  # noqa: F401  (one deployment for all folders)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

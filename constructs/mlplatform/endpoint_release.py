@@ -22,8 +22,6 @@ from mlplatform.state_machine import StateMachine
 
 # Longest wait for an endpoint that moves to something else: a canary's whole life, aborted in the middle.
 _BUSY_S = 7_200
-# The alarm of an aborted canary is quiet after minutes. One that rings longer is about what serves: a person's turn.
-_RINGING_S = 1_800
 
 
 def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
@@ -33,13 +31,11 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
         config["KmsKeyId.$"] = "$.plan.endpoint_config.KmsKeyId"
     return {
         "PlanRelease": asl.function(
-            "ReleasePlan", {"story.$": "$.story", "version.$": "$.version", "undo.$": "$.undo"},
-            result="$.plan", next_="ChooseAction",
+            "ReleasePlan", {"story.$": "$.story", "version.$": "$.version"}, result="$.plan", next_="ChooseAction",
             fields=("action", "version", "endpoint_name", "model_name", "endpoint_config_name", "model",
                     "endpoint_config", "deployment_config"),
-            retry=asl.retries(patient={"EndpointBusy": _BUSY_S, "GuardrailRinging": _RINGING_S}),
-            on_error=[asl.catch("WasItCurrent", "NeverPromoted"), asl.catch("GuardrailRings", "GuardrailRinging"),
-                      asl.catch("ReleaseFailed")]),
+            retry=asl.retries(patient={"EndpointBusy": _BUSY_S}),
+            on_error=[asl.catch("WasItCurrent", "NeverPromoted"), asl.catch("ReleaseFailed")]),
         # Nothing was ever promoted: bringing back what serves is then a no-op, anything else a mistake. When the
         # very first release is undone, what it had put up was never promoted and must not go on serving.
         "WasItCurrent": asl.choose(
@@ -72,8 +68,6 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
         "NothingToRelease": asl.succeed(),
         "ReleaseRolledBack": asl.fail("ReleaseRolledBack", "The endpoint does not serve the wanted version: a guardrail"
                                       " alarm, a kill switch or a failed start sent it back. See CheckRelease."),
-        "GuardrailRings": asl.fail("GuardrailRinging", f"A guardrail alarm rang for {_RINGING_S // 60} minutes before"
-                                   " the release began: see PlanRelease's error for its name, and its runbook."),
         "ReleaseFailed": asl.fail("ReleaseFailed", "A step failed after its retries: see the last state's error."),
     }
 

@@ -113,9 +113,7 @@ class StoryFunctions(Construct):
             self._control("GetItem", "PutItem"), *self._read_artifacts(naming.all_models_prefix(self._slug)),
             allow("kms:Verify", "kms:GetPublicKey", on=p.signing_key.key_arn),
             self._packages("DescribeModelPackage"), self._spec(), read_flags(p.story.techniques),
-            self._endpoint("DescribeEndpoint", "DeleteEndpoint"), put_metrics(metrics.NAMESPACE), self._data,
-            allow("cloudwatch:DescribeAlarms",
-                  on=arn("cloudwatch", f"alarm:{naming.guardrail_alarm(self._slug, '*')}"))])
+            self._endpoint("DescribeEndpoint", "DeleteEndpoint"), put_metrics(metrics.NAMESPACE), self._data])
 
     def _release_check(self) -> PlatformFunction:
         return self._room.function(

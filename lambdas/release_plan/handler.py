@@ -1,15 +1,12 @@
-"""{"story", "version": "N"|"current"|"previous", "undo": bool} -> {"action": none|create|update, requests ...}.
+"""{"story", "version": "N"|"current"|"previous"} -> {"action": none|create|update, requests ...}.
 
 EndpointBusy (retry) after a canary was told to abort, a failed endpoint was deleted, or while the
-endpoint moves by itself. GuardrailRinging (retry) while an alarm would send a deployment back at once,
-for example the abort of the canary before; going back heeds no alarm. The signature is verified
-before anything is planned.
+endpoint moves by itself. The signature is verified before anything is planned.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from typing import Any
 
 from contracts import metrics, naming, stories
@@ -20,7 +17,7 @@ from lambdas.release_plan import logic
 from lambdas.release_plan.logic import Action, ServedModel
 from lambdas.shared import endpoints
 from lambdas.shared.aws import client, environment
-from lambdas.shared.errors import EndpointBusy, GuardrailRinging, VersionRejected
+from lambdas.shared.errors import EndpointBusy, VersionRejected
 from lambdas.shared.flags import read_flags
 from lambdas.shared.objects import S3Uri
 from lambdas.shared.observability import count, instrumented, logger, put_metric
@@ -54,9 +51,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         raise EndpointBusy(
             f"{endpoint} must come to rest before it can move to {name} ({action}); plan again"
         )
-    back = logic.goes_back(str(event["version"]), undo=bool(event["undo"]))
-    if action is Action.UPDATE and not back:
-        _no_guardrail_rings(spec.guardrail_alarms, endpoint)
     key = client("kms").get_public_key(KeyId=env.SIGNING_KEY_ARN)["PublicKey"]
     return {
         "action": str(action),
@@ -66,7 +60,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "endpoint_config_name": name,
         "model": logic.model_request(spec, model, name=name, public_key=base64.b64encode(key).decode()),
         "endpoint_config": logic.endpoint_config_request(spec, name=name),
-        "deployment_config": logic.going_back_config() if back else logic.deployment_config(spec),
+        "deployment_config": logic.going_back_config()
+        if event["version"] == "previous"
+        else logic.deployment_config(spec),
     }
 
 
@@ -97,15 +93,6 @@ def _techniques(story: StoryContract) -> dict[str, bool]:
             count(metrics.FLAG_FALLBACK, story=story.slug, flag=flag.name)
         values[flag.name] = flag.safe if read is None else read
     return values
-
-
-def _no_guardrail_rings(alarms: Sequence[str], endpoint: str) -> None:
-    found = client("cloudwatch").describe_alarms(AlarmNames=list(alarms), AlarmTypes=["MetricAlarm"])
-    ringing = [alarm["AlarmName"] for alarm in found["MetricAlarms"] if alarm["StateValue"] == "ALARM"]
-    if ringing:
-        raise GuardrailRinging(
-            f"{', '.join(ringing)} rings: {endpoint} would go back at once. Wait until it is quiet, or mend its cause"
-        )
 
 
 def _clear_the_way(action: Action, endpoint: str, story: str) -> None:

@@ -137,11 +137,6 @@ def going_back_config() -> dict[str, Any]:
     }
 
 
-def goes_back(version: str, *, undo: bool) -> bool:
-    """To what served before: on request (`previous`), or because a release is undone."""
-    return undo or version == "previous"
-
-
 def choose_action(state: EndpointState | None, wanted: str) -> Action:
     """What brings the endpoint to the config `wanted`, from whatever it is doing."""
     if state is None:

@@ -27,10 +27,6 @@ class EndpointBusy(StepError):
     """The endpoint is on its way to another state: plan again later."""
 
 
-class GuardrailRinging(StepError):
-    """A guardrail alarm rings: SageMaker would send a deployment back at once. Plan again later."""
-
-
 class ProbeFailed(StepError):
     """The endpoint is in service but did not answer the probe."""
 

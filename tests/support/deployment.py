@@ -114,18 +114,10 @@ class Deployed:
         """Until the execution has entered the state, whatever it did since."""
         eventually(lambda: state in executions.states_entered(self.target, arn)[0], within_s=PATIENCE_S)
 
-    def start_release(self, version: str, *, undo: bool = False) -> str:
-        """Start the release machine by itself."""
-        return executions.start(self.target, naming.release_state_machine(SLUG), {
-            "story": SLUG, "version": version, "heed_switches": not undo, "undo": undo},
-            name=executions.new_name("release"))
-
     def release(self, version: str) -> dict[str, Any]:
         """Run the release machine by itself; the description of the ended execution."""
-        return self.ended(self.start_release(version))
-
-    def ended(self, arn: str) -> dict[str, Any]:
-        """The description of an execution, once it has ended."""
+        arn = executions.start(self.target, naming.release_state_machine(SLUG), {
+            "story": SLUG, "version": version, "heed_switches": True}, name=executions.new_name("release"))
         eventually(lambda: self._describe(arn)["status"] != "RUNNING", within_s=PATIENCE_S)
         return self._describe(arn)
 

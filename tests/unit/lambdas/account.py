@@ -28,7 +28,6 @@ class Account:
     ssm: Any
     kms: Any
     key_arn: str
-    cloudwatch: Any
 
     def put_control(self, item: str, **values: Any) -> None:
         self.dynamodb.put_item(TableName=CONTROL, Item={**control_key(STORY, item), **to_item(values)})

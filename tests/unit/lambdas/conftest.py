@@ -78,8 +78,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
             "POLL_S": "1",
         }.items():
             monkeypatch.setenv(name, value)
-        yield Account(dynamodb=dynamodb, s3=s3, ssm=ssm, kms=kms, key_arn=key,
-                      cloudwatch=SESSION.client("cloudwatch"))
+        yield Account(dynamodb=dynamodb, s3=s3, ssm=ssm, kms=kms, key_arn=key)
 
 
 @pytest.fixture

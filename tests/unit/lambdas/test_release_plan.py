@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from contracts import manifests, naming, records
@@ -17,14 +16,7 @@ from lambdas.release_plan import logic
 from lambdas.release_plan.handler import handler
 from lambdas.release_plan.logic import Action, choose_action, deployment_config, endpoint_config_request
 from lambdas.shared.endpoints import EndpointState
-from lambdas.shared.errors import (
-    EndpointBusy,
-    GuardrailRinging,
-    NeverPromoted,
-    SignatureInvalid,
-    SpecUnavailable,
-    VersionRejected,
-)
+from lambdas.shared.errors import EndpointBusy, NeverPromoted, SignatureInvalid, SpecUnavailable, VersionRejected
 from tests.unit.lambdas.account import ARTIFACTS, GROUP_ARN, IMAGE, STORY, Account, endpoint_answer, serving_spec
 
 Stub = Callable[[str], Stubber]
@@ -69,15 +61,8 @@ def at_rest(stub: Stub, config: str | None) -> None:
         stub("sagemaker").add_response("describe_endpoint", endpoint_answer("InService", config))
 
 
-def plan(context: Any, version: str = "current", *, undo: bool = False) -> dict[str, Any]:
-    return handler({"story": STORY, "version": version, "undo": undo}, context)
-
-
-def ring(account: Account, name: str) -> None:
-    """An alarm of the serving spec, ringing."""
-    account.cloudwatch.put_metric_alarm(AlarmName=name, EvaluationPeriods=1, ComparisonOperator="GreaterThanThreshold",
-                                        MetricName="m", Namespace="n", Period=60, Statistic="Sum", Threshold=1)
-    account.cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="test")
+def plan(context: Any, version: str = "current") -> dict[str, Any]:
+    return handler({"story": STORY, "version": version}, context)
 
 
 def test_the_first_release_creates_an_isolated_endpoint_that_can_verify_its_model(
@@ -129,43 +114,6 @@ def test_going_back_needs_no_registry(promoted: Account, context: Any, stub: Stu
     assert "AutoRollbackConfiguration" not in planned["deployment_config"], "an alarm of the version that is left"
     assert (planned["action"], planned["version"]) == ("update", "1")
     assert planned["endpoint_config_name"] == config_name("1")
-
-
-def test_a_release_waits_while_a_guardrail_rings_and_says_which(promoted: Account, context: Any, stub: Stub) -> None:
-    ring(promoted, "abort")
-    ring(promoted, "somebody-elses")
-    at_rest(stub, config_name("1"))
-    with pytest.raises(GuardrailRinging, match=r"^abort rings: .* would go back at once"):
-        plan(context)
-    promoted.cloudwatch.set_alarm_state(AlarmName="abort", StateValue="OK", StateReason="test")
-    at_rest(stub, config_name("1"))
-    planned = plan(context)
-    assert planned["action"] == "update"
-    assert "AutoRollbackConfiguration" in planned["deployment_config"]
-
-
-@pytest.mark.parametrize(("version", "undo"), [("previous", False), ("current", True)])
-def test_going_back_heeds_no_alarm(promoted: Account, context: Any, stub: Stub, version: str, undo: bool) -> None:
-    ring(promoted, "abort")
-    at_rest(stub, config_name("3"))
-    planned = plan(context, version, undo=undo)
-    assert planned["action"] == "update"
-    assert "AutoRollbackConfiguration" not in planned["deployment_config"]
-
-
-def test_a_release_is_not_planned_blind_when_the_alarms_cannot_be_read(
-    promoted: Account, context: Any, stub: Stub
-) -> None:
-    at_rest(stub, config_name("1"))
-    stub("cloudwatch").add_client_error("describe_alarms", "Throttling")
-    with pytest.raises(ClientError, match="Throttling"):
-        plan(context)
-
-
-def test_an_endpoint_that_already_serves_it_waits_for_no_alarm(promoted: Account, context: Any, stub: Stub) -> None:
-    ring(promoted, "abort")
-    at_rest(stub, config_name("2"))
-    assert plan(context)["action"] == "none"
 
 
 def test_a_candidate_comes_from_the_registry(promoted: Account, context: Any, stub: Stub) -> None:

@@ -5,15 +5,47 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
 from contracts import events, naming
-from tests.support.deployment import ENDPOINT, Deployed, Run
-from tests.support.deployment_fixtures import Candidate, candidate_of
+from contracts.kill_switches import promotion_flag
+from tests.support.deployment import ENDPOINT, SLUG, Deployed, Run
+from tests.support.embedded import eventually
 
 pytestmark = pytest.mark.workflow
 WEIGHTS = "serving/model.bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A version that was published and signed but never promoted."""
+
+    version: str
+    bucket: str
+    prefix: str
+
+
+@pytest.fixture(scope="module")
+def candidate(promoted: Deployed) -> Candidate:
+    """Promotion goes off after its candidate was published; a release that had begun by then is undone."""
+    jp = promoted
+    flag = promotion_flag(SLUG).name
+    with jp.serving_unchanged():
+        arn = jp.start(reason="a candidate to tamper with")
+        jp.wait_for_state(arn, "PublishSignedCopy")
+        with jp.flag(flag, False):
+            run = jp.finish(arn)
+    assert run.outcome == events.NOT_PROMOTED, run
+    assert "MayRelease" in run.states
+    assert "Promote" not in run.states
+    abort = naming.guardrail_alarm(SLUG, "canary-abort")  # it rings for a minute when a release was aborted
+    eventually(lambda: jp.aws.client("cloudwatch").describe_alarms(
+        AlarmNames=[abort])["MetricAlarms"][0]["StateValue"] != "ALARM", within_s=120)
+    version = jp.newest_package()
+    assert jp.package_status(version) == "PendingManualApproval"
+    return candidate_of(jp, version)
 
 
 def test_a_job_that_is_refused_ends_the_run_as_failed_and_tells_on_call(jp: Deployed) -> None:
@@ -68,6 +100,12 @@ def assert_failed(jp: Deployed, run: Run, *, error: str) -> None:
     assert run.states[-4:] == ("AuditFailure", "NotifyFailure", "GiveLeaseBackAfterFailure", "Failed")
     assert json.loads(jp.audit(run.name, events.FAILED)["detail"])["error"] == error
     assert jp.lease_is_free()
+
+
+def candidate_of(jp: Deployed, version: str) -> Candidate:
+    containers = jp.package(version)["InferenceSpecification"]["Containers"]
+    bucket, prefix = containers[0]["ModelDataSource"]["S3DataSource"]["S3Uri"].removeprefix("s3://").split("/", 1)
+    return Candidate(version=version, bucket=bucket, prefix=prefix)
 
 
 @contextmanager
