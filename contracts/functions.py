@@ -136,7 +136,7 @@ RELEASE_PLAN = FunctionContract(
     actions=("dynamodb:GetItem", "dynamodb:PutItem", *_READ_OBJECTS, *_KMS_DATA, "kms:Verify",
              "kms:GetPublicKey", "ssm:GetParameter", "ssm:GetParameters",
              "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint",
-             "sagemaker:DescribeModelPackage", "cloudwatch:PutMetricData", "cloudwatch:DescribeAlarms"),
+             "sagemaker:DescribeModelPackage", "cloudwatch:PutMetricData"),
 )
 RELEASE_CHECK = FunctionContract(
     name="release_check", environment=ReleaseCheckEnv, timeout_s=60,

@@ -79,12 +79,6 @@ def test_a_polling_loop_is_shown_once() -> None:
     assert page.short(["Wait", "Look", "Wait", "Look", "Done"]) == ["Wait", "Look", "Done"]
 
 
-def test_the_states_of_a_run_are_one_line_until_somebody_opens_them() -> None:
-    assert page.folded(["Wait", "<Look>", "Done"]) == (
-        "<details><summary>3 states, from Wait to Done</summary>Wait → &lt;Look&gt; → Done</details>")
-    assert page.folded([]) == "–"
-
-
 def test_a_new_report_replaces_the_old_one_whole(found: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "demo"
     out.mkdir()
