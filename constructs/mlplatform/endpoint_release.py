@@ -2,7 +2,7 @@
 
 Input {"story", "version": "N|current|previous", "heed_switches": bool, "undo": bool}. SageMaker's automatic
 roll-back is silent, so only CheckRelease, which compares configs and asks the endpoint, says
-"serving". With `heed_switches` the kill switches are read at every tick of a canary; a roll-back
+"serving". With `heed_switches` the kill switches are read before the update and at every tick; a roll-back
 doesn't heed them, since it is the way out. For the same reason neither `previous` nor `undo` waits for
 guardrail alarms or is guarded by them.
 """
@@ -57,7 +57,14 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
                                    next_="DeleteUnpromoted", on_error="NothingToRelease", result=None),
         "DeleteUnpromoted": asl.call("sagemaker", "deleteEndpoint", {"EndpointName": naming.endpoint(slug)},
                                      next_="NothingToRelease", on_error="ReleaseFailed", result=None),
-        "ChooseAction": asl.choose(asl.equals("$.plan.action", "none", "CheckRelease"), default="FindModel"),
+        "ChooseAction": asl.choose(
+            asl.equals("$.plan.action", "none", "CheckRelease"),
+            asl.equals("$.heed_switches", True, "ReadSwitchesFirst"), default="FindModel"),
+        # The planner may have waited for hours, for an alarm that rang: just when somebody freezes.
+        "ReadSwitchesFirst": _read_switches(next_="MayBegin", on_error="SwitchedOff"),
+        "MayBegin": asl.choose(asl.equals("$.switches.may_release", True, "FindModel"), default="SwitchedOff"),
+        "SwitchedOff": asl.fail("SwitchedOff", "A kill switch went off, or could not be read, before anything was"
+                                " touched."),
         **_creation(config),
         "WaitRelease": asl.wait(workflow.RELEASE_POLL_S, next_="CheckRelease"),
         "CheckRelease": asl.function(
@@ -70,9 +77,7 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
                      "ReadSwitches"),
             asl.equals("$.check.state", "updating", "WaitRelease"),
             default="ReleaseRolledBack"),
-        # Unreadable switches have safe defaults inside the function; a function that can't even run is one more.
-        "ReadSwitches": asl.function("KillSwitches", {"story.$": "$.story"}, result="$.switches",
-                                     fields=("may_release",), next_="MayGoOn", on_error="AbortCanary"),
+        "ReadSwitches": _read_switches(next_="MayGoOn", on_error="AbortCanary"),
         "MayGoOn": asl.choose(asl.equals("$.switches.may_release", True, "WaitRelease"), default="AbortCanary"),
         "AbortCanary": asl.call("cloudwatch", "putMetricData", _abort(slug), next_="WaitRelease",
                                 on_error="WaitRelease", result=None),
@@ -82,6 +87,12 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
                                       " alarm, a kill switch or a failed start sent it back. See CheckRelease."),
         "ReleaseFailed": asl.fail("ReleaseFailed", "A step failed after its retries: see the last state's error."),
     }
+
+
+def _read_switches(*, next_: str, on_error: str) -> asl.State:
+    """Unreadable switches have safe defaults inside the function; one that can't even run leads to `on_error`."""
+    return asl.function("KillSwitches", {"story.$": "$.story"}, result="$.switches", fields=("may_release",),
+                        next_=next_, on_error=on_error)
 
 
 def _creation(config: Mapping[str, str]) -> dict[str, asl.State]:

@@ -213,3 +213,12 @@ def test_a_release_waits_for_guardrails_no_longer_than_its_lease_lives_and_then_
     assert caught["GuardrailRings"] == "ReadWhatRings"
     assert release["GuardrailRings"] == {
         "Type": "Fail", "Error": "GuardrailRings", "CausePath": "$.error.said.errorMessage"}
+
+
+def test_a_release_that_heeds_switches_reads_them_after_its_last_wait_and_before_it_touches_anything(
+        assembly: Assembly) -> None:
+    release = machines(assembly)[RELEASE]["States"]
+    heeded = {rule["Next"] for rule in release["ChooseAction"]["Choices"] if rule["Variable"] == "$.heed_switches"}
+    assert heeded == {"ReadSwitchesFirst"}
+    assert "KillSwitches" in str(release["ReadSwitchesFirst"]["Parameters"])
+    assert release["ReadSwitchesFirst"]["Catch"][-1]["Next"] == release["MayBegin"]["Default"] == "SwitchedOff"

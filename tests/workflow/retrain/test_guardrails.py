@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
 import pytest
 
 from contracts import events, naming
+from contracts.kill_switches import promotion_flag
 from tests.support.deployment import PATIENCE_S, SLUG, Deployed
 from tests.support.embedded import eventually
 
@@ -28,6 +30,18 @@ def test_a_release_waits_while_an_abort_still_rings_and_promotes_when_it_is_over
     assert run.outcome == events.PROMOTED, run
     assert jp.pointer()["run_id"] == run.name
     assert jp.ask()["model_version"] == jp.pointer()["version"]
+
+
+def test_a_switch_that_goes_off_while_a_release_waits_is_heeded_before_anything_is_touched(jp: Deployed) -> None:
+    with jp.serving_unchanged(), ExitStack() as off:
+        with jp.ringing(ABORT):
+            arn = jp.start(reason="somebody switches off while the alarm rings")
+            eventually(lambda: planner_looked(jp) >= 1, within_s=PATIENCE_S)
+            off.enter_context(jp.flag(promotion_flag(SLUG).name, False))
+        run = jp.finish(arn)
+        assert run.outcome == events.NOT_PROMOTED, run
+        assert "WasItSwitchedOff" in run.states
+        assert jp.calls("UpdateEndpoint") == []
 
 
 def test_an_undo_brings_the_champion_back_while_a_guardrail_rings(jp: Deployed) -> None:
