@@ -1,4 +1,8 @@
-"""`deploy`: the CDK CLI on AWS, the embedded deployer on an embedded AWS; the same templates in both."""
+"""`deploy`: the CDK CLI on AWS, the embedded deployer on an embedded AWS; the same templates in both.
+
+There is no option for tags of stacks: CloudFormation hands those to every resource and writes each SSM
+parameter anew, which resets flags and looks like a changed serving spec. Tags come from the synthesis.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,12 @@ from cli.target import Target
 CDK = Path("node_modules/aws-cdk/bin/cdk")
 
 
-def deploy_to(target: Target, cdk_out: Path, *, tags: list[str]) -> None:
+def deploy_to(target: Target, cdk_out: Path) -> None:
     if not (cdk_out / "manifest.json").is_file():
         raise CliError(
             f"{cdk_out} holds no synthesised templates; run `make synth` or name the folder with --cdk-out"
         )
     command = embedded_command(target, cdk_out) if target.embedded else cdk_command(target, cdk_out)
-    for tag in tags:
-        command += ["--tag" if target.embedded else "--tags", tag]
     code = subprocess.run(command, check=False).returncode
     if code:
         raise CliError(f"deploy ended with exit code {code}; the lines above name the stack and the reason")

@@ -69,10 +69,9 @@ def local(context: typer.Context) -> None:
 @app.command()
 def deploy(
     cdk_out: Annotated[Path, typer.Option("--cdk-out", help="synthesised templates")] = Path("build/cdk.out"),
-    tag: Annotated[list[str] | None, typer.Option("--tag", help="K=V on every stack")] = None,
 ) -> None:
-    """Deploy the chosen deployment's stacks from synthesised templates."""
-    deploy_to(target(), cdk_out, tags=tag or [])
+    """Deploy the chosen deployment's stacks from synthesised templates (tags: context `tags` of the synthesis)."""
+    deploy_to(target(), cdk_out)
 
 
 @labels_app.command("ingest")

@@ -131,12 +131,12 @@ PUBLISH = FunctionContract(
 )
 RELEASE_PLAN = FunctionContract(
     # reads models/SLUG/; GetParameter on the serving spec, GetParameters on the technique flags;
-    # DeleteEndpoint because nothing else may be done with a Failed endpoint
+    # DeleteEndpoint because nothing else may be done with a Failed endpoint; DescribeAlarms on the guardrails
     name="release_plan", environment=ReleasePlanEnv, timeout_s=60,
     actions=("dynamodb:GetItem", "dynamodb:PutItem", *_READ_OBJECTS, *_KMS_DATA, "kms:Verify",
              "kms:GetPublicKey", "ssm:GetParameter", "ssm:GetParameters",
              "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint",
-             "sagemaker:DescribeModelPackage", "cloudwatch:PutMetricData"),
+             "sagemaker:DescribeModelPackage", "cloudwatch:PutMetricData", "cloudwatch:DescribeAlarms"),
 )
 RELEASE_CHECK = FunctionContract(
     name="release_check", environment=ReleaseCheckEnv, timeout_s=60,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from pathlib import Path
 from typing import Any
+
+from demo.passages import in_words
 
 HERE = Path(__file__).resolve().parent
 KIND = {
@@ -54,6 +57,7 @@ def render(report: dict[str, Any]) -> str:
     sections = "\n".join(
         (
             hero(report, slug, story),
+            facts(report),
             f'<figure class="picture">{picture}</figure>',
             scenes(report),
             quality(report, story),
@@ -71,17 +75,16 @@ def render(report: dict[str, Any]) -> str:
 
 
 def hero(report: dict[str, Any], slug: str, story: dict[str, Any]) -> str:
-    passed = sum(scene["passed"] for scene in report["scenes"])
-    total = len(report["scenes"])
-    state = "good" if passed == total else "bad"
+    state = "good" if all(scene["passed"] for scene in report["scenes"]) else "bad"
     minutes, seconds = divmod(round(report["seconds"]), 60)
     metrics = story["metrics"]["all"]
     tiles = (
-        (f"{passed}<small>/{total}</small>", "scenes passed", state),
-        (f"{minutes}<small>min</small> {seconds:02d}<small>s</small>", "whole demo", ""),
-        (number(metrics.get("macro_accuracy"), 3), "golden macro accuracy", ""),
+        (count(report["scenes"]), "scenes passed", state),
+        (count(story["gates"]), "gates passed", ""),
+        (number(metrics.get("macro_accuracy"), 3), "macro accuracy", ""),
         (number(story["serving"].get("p95_ms"), 1) + "<small>ms</small>", "p95 at the caller", ""),
         (escape(story["promoted_version"] or "none"), "version serving", ""),
+        (f"{minutes}<small>min</small> {seconds:02d}<small>s</small>", "whole demo", ""),
     )
     cells = "".join(
         f'<div class="tile {kind}"><b>{value}</b><span>{label}</span></div>' for value, label, kind in tiles
@@ -90,9 +93,25 @@ def hero(report: dict[str, Any], slug: str, story: dict[str, Any]) -> str:
         f'<header><p class="kicker">MangaAssist ML platform · {escape(slug)} · {escape(report["region"])}</p>'
         f"<h1>Labels in, a promoted and serving model out</h1>"
         f'<p class="lead">One run of the whole loop on one machine, without an AWS account: data set '
-        f'<b>{escape(Path(report["dataset"]).name)}</b> <span class="badge {escape(report["data"]["kind"])}">'
-        f'{KIND.get(report["data"]["kind"], "data")}</span></p><div class="tiles">{cells}</div></header>'
+        f"<b>{escape(Path(report['dataset']).name)}</b> {badge(report)}</p>"
+        f'<div class="tiles">{cells}</div></header>'
     )
+
+
+def facts(report: dict[str, Any]) -> str:
+    """What it was made from, beside the numbers that came of it."""
+    data = report["data"]
+    rows = (
+        ("labels", f"{data['rows']} rows, {data['golden']} of them golden"),
+        ("label set", escape(data["taxonomy"] or "none")),
+        ("licence", escape(data["licence"])),
+    )
+    return '<dl class="facts">' + "".join(f"<div><dt>{a}</dt><dd>{b}</dd></div>" for a, b in rows) + "</dl>"
+
+
+def badge(report: dict[str, Any]) -> str:
+    kind = report["data"]["kind"]
+    return f'<span class="badge {escape(kind)}">{KIND.get(kind, "data")}</span>'
 
 
 def scenes(report: dict[str, Any]) -> str:
@@ -120,8 +139,9 @@ def quality(report: dict[str, Any], story: dict[str, Any]) -> str:
         for name, metric in named.items()
     )
     serving = story["serving"]
+    slowest = serving.get("p99_ms") or 1.0
     latency = "".join(
-        f"<div><b>{number(serving.get(f'p{p}_ms'), 1)}</b><small>ms</small><span>p{p}</span></div>"
+        f"<tr><td>p{p}</td><td class='bar'>{bar(serving.get(f'p{p}_ms'), slowest, digits=1, unit=' ms')}</td></tr>"
         for p in (50, 95, 99)
     )
     kind = report["data"]["kind"]
@@ -139,14 +159,14 @@ def quality(report: dict[str, Any], story: dict[str, Any]) -> str:
         f"<tbody>{rows or nothing(4)}</tbody></table></div>"
         f"<div><h2>Serving</h2><p>{serving.get('requests', 0)} requests in three languages, whole "
         "round trip at the "
-        f'caller.</p><div class="latency">{latency}</div></div></section>'
+        f"caller.</p><table><tbody>{latency}</tbody></table></div></section>"
     )
 
 
 def gates(story: dict[str, Any]) -> str:
     rows = "".join(
         f'<tr class="{"good" if gate["passed"] else "bad"}"><td>{escape(gate["name"])}</td>'
-        f'<td class="n">{general(gate["value"])}</td><td>{escape(gate["limit"])}</td>'
+        f'<td class="n">{general(gate["value"])}</td><td>{gauge(gate)}</td><td>{limit(gate)}</td>'
         f'<td class="mark">{"✓" if gate["passed"] else "✗"}</td></tr>'
         for gate in story["gates"]
     )
@@ -154,21 +174,34 @@ def gates(story: dict[str, Any]) -> str:
         "<section><h2>Gates of the version that serves</h2><p>A gate without evidence fails. "
         "Comparisons with the "
         "champion turn a candidate down when it is worse beyond doubt.</p>"
-        '<table><thead><tr><th>gate</th><th class="n">value</th><th>limit</th><th></th></tr></thead>'
-        f"<tbody>{rows or nothing(4)}</tbody></table></section>"
+        '<table><thead><tr><th>gate</th><th class="n">value</th><th></th><th>limit</th><th></th></tr></thead>'
+        f"<tbody>{rows or nothing(5)}</tbody></table></section>"
     )
+
+
+def limit(gate: dict[str, Any]) -> str:
+    return escape(gate["limit"]).replace("&gt;=", "≥").replace("&lt;=", "≤")
+
+
+def gauge(gate: dict[str, Any]) -> str:
+    """Value beside limit, the limit always at two thirds. Comparisons are no plain limit and get none."""
+    found = re.match(r"[<>]= (\d+(?:\.\d+)?)", gate["limit"])
+    if found is None or gate["value"] is None or float(found[1]) == 0:
+        return ""
+    width = min(100.0, max(0.0, gate["value"] / float(found[1]) * 200 / 3))
+    return f'<span class="gauge"><i style="width:{width:.1f}%"></i><b></b></span>'
 
 
 def executions(story: dict[str, Any]) -> str:
     rows = "".join(
         f'<tr><td><code>{escape(run["name"])}</code></td><td><span class="outcome {escape(run["outcome"])}">'
         f'{escape(run["outcome"])}</span></td><td class="n">{run["seconds"]:.1f}</td>'
-        f'<td class="states">{escape(" → ".join(short(run["states"])))}</td></tr>'
+        f'<td class="states">{folded(run)}</td></tr>'
         for run in story["executions"]
     )
     return (
-        "<section><h2>Executions of the retrain state "
-        "machine</h2><table><thead><tr><th>run</th><th>outcome</th>"
+        "<section><h2>Executions of the retrain state machine</h2><p>Every end has a name of its own; "
+        "click a run to see the states that it passed.</p><table><thead><tr><th>run</th><th>outcome</th>"
         "<th "
         f'class="n">s</th><th>states</th></tr></thead><tbody>{rows or nothing(4)}</tbody></table></section>'
     )
@@ -195,19 +228,23 @@ def honesty(report: dict[str, Any]) -> str:
     )
 
 
-def short(states: list[str]) -> list[str]:
-    """Polling loops are shown once."""
-    seen: list[str] = []
-    for state in states:
-        if state not in seen:
-            seen.append(state)
-    return seen
+def folded(run: dict[str, Any]) -> str:
+    states = run["states"]
+    return (
+        f"<details><summary>{len(states)} states, ended {escape(run['outcome'])}</summary>"
+        f"<p>{escape(in_words(states))}</p></details>"
+    )
 
 
-def bar(value: float | None) -> str:
+def count(parts: list[dict[str, Any]]) -> str:
+    return f"{sum(part['passed'] for part in parts)}<small>/{len(parts)}</small>"
+
+
+def bar(value: float | None, longest: float = 1.0, *, digits: int = 3, unit: str = "") -> str:
     if value is None:
         return "–"
-    return f'<i style="width:{max(0.0, min(1.0, value)) * 100:.1f}%"></i><span>{value:.3f}</span>'
+    width = max(0.0, min(1.0, value / longest)) * 100
+    return f'<i style="width:{width:.1f}%"></i><span>{value:.{digits}f}{unit}</span>'
 
 
 def number(value: float | None, digits: int) -> str:

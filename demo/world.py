@@ -40,12 +40,9 @@ class World:
     def data_dir(self) -> Path:
         return self.folder / "aws"
 
-    def deploy(self, assembly: Path, *, tags: Mapping[str, str] | None = None) -> str:
+    def deploy(self, assembly: Path) -> str:
         """Deploy a synthesised assembly; returns what the deployer printed."""
-        command = ["deploy", "--cdk-out", str(assembly), "--endpoint-url", self.endpoint_url]
-        for name, value in (tags or {}).items():
-            command += ["--tag", f"{name}={value}"]
-        return _local(command, "deploy")
+        return _local(["deploy", "--cdk-out", str(assembly), "--endpoint-url", self.endpoint_url], "deploy")
 
     @contextmanager
     def fault(self, **fault: Any) -> Iterator[None]:

@@ -142,7 +142,7 @@ def _story_services(stack: str, slug: str, groups: Sequence[str]) -> Iterator[Ac
     yield _wildcard(arn("states", f"execution:{naming.release_state_machine(slug)}:*"), retrain,
                     because="a child execution is named after its run")
     yield _wildcard(arn("cloudwatch", f"alarm:{naming.guardrail_alarm(slug, '*')}"), endpoint, release,
-                    because="the guardrail alarms, by their common prefix")
+                    *_all(functions, "ReleasePlan"), because="the guardrail alarms, by their common prefix")
     yield _wildcard(arn("cloudwatch", f"alarm:TargetTracking-endpoint/{name}/*"), *_all(functions, "ReleaseCheck"),
                     because="Application Auto Scaling ends the names of its alarms with an id of its own")
     yield _wildcard(arn("application-autoscaling", "scalable-target/*"), *_all(functions, "ReleaseCheck"),

@@ -102,6 +102,11 @@ def equals(path: str, value: str | bool, next_: str) -> dict[str, Any]:
     return {"Variable": path, comparison: value, "Next": next_}
 
 
+def matches(path: str, pattern: str, next_: str) -> dict[str, Any]:
+    """A text with `*` for anything."""
+    return {"Variable": path, "StringMatches": pattern, "Next": next_}
+
+
 def both(first: dict[str, Any], second: dict[str, Any], next_: str) -> dict[str, Any]:
     strip = [{k: v for k, v in rule.items() if k != "Next"} for rule in (first, second)]
     return {"And": strip, "Next": next_}
@@ -117,6 +122,11 @@ def succeed() -> State:
 
 def fail(error: str, cause: str) -> State:
     return {"Type": "Fail", "Error": error, "Cause": cause}
+
+
+def fail_saying(error: str, cause_path: str) -> State:
+    """Fail with a text of the state's own data as the cause."""
+    return {"Type": "Fail", "Error": error, "CausePath": cause_path}
 
 
 def notify(subject: str, message: str, *, next_: str) -> State:

@@ -2,8 +2,9 @@
 
 Input {"story", "version": "N|current|previous", "heed_switches": bool, "undo": bool}. SageMaker's automatic
 roll-back is silent, so only CheckRelease, which compares configs and asks the endpoint, says
-"serving". With `heed_switches` the kill switches are read at every tick of a canary; a roll-back
-doesn't heed them, since it is the way out.
+"serving". With `heed_switches` the kill switches are read before the update and at every tick; a roll-back
+doesn't heed them, since it is the way out. For the same reason neither `previous` nor `undo` waits for
+guardrail alarms or is guarded by them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from contracts.instances import takes_volume_key
 from contracts.story import StoryContract
 from mlplatform import asl
 from mlplatform.policies import allow, arn, pass_role, put_metrics
+from mlplatform.realtime_endpoint import read_guardrails
 from mlplatform.state_machine import StateMachine
 
 # Longest wait for an endpoint that moves to something else: a canary's whole life, aborted in the middle.
 _BUSY_S = 7_200
+# Longest wait for a guardrail alarm that rings before an update, when it would send the update back at once. An
+# aborted canary rings for a minute; what the champion does to its users for an hour is for people to mend first.
+# Far below the lease's 25 hours, and the weekly run still ends before its own deadline.
+_RINGING_S = 3_600
 
 
 def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
@@ -31,11 +37,17 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
         config["KmsKeyId.$"] = "$.plan.endpoint_config.KmsKeyId"
     return {
         "PlanRelease": asl.function(
-            "ReleasePlan", {"story.$": "$.story", "version.$": "$.version"}, result="$.plan", next_="ChooseAction",
+            "ReleasePlan", {"story.$": "$.story", "version.$": "$.version", "undo.$": "$.undo"}, result="$.plan",
+            next_="ChooseAction",
             fields=("action", "version", "endpoint_name", "model_name", "endpoint_config_name", "model",
                     "endpoint_config", "deployment_config"),
-            retry=asl.retries(patient={"EndpointBusy": _BUSY_S}),
-            on_error=[asl.catch("WasItCurrent", "NeverPromoted"), asl.catch("ReleaseFailed")]),
+            retry=asl.retries(patient={"EndpointBusy": _BUSY_S, "GuardrailRings": _RINGING_S}),
+            on_error=[asl.catch("WasItCurrent", "NeverPromoted"), asl.catch("ReadWhatRings", "GuardrailRings"),
+                      asl.catch("ReleaseFailed")]),
+        # The planner's sentence, which names the alarm; the retrain machine hands it to on-call.
+        "ReadWhatRings": asl.put({"said.$": "States.StringToJson($.error.Cause)"}, at="$.error",
+                                 next_="GuardrailRings"),
+        "GuardrailRings": asl.fail_saying("GuardrailRings", "$.error.said.errorMessage"),
         # Nothing was ever promoted: bringing back what serves is then a no-op, anything else a mistake. When the
         # very first release is undone, what it had put up was never promoted and must not go on serving.
         "WasItCurrent": asl.choose(
@@ -45,7 +57,14 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
                                    next_="DeleteUnpromoted", on_error="NothingToRelease", result=None),
         "DeleteUnpromoted": asl.call("sagemaker", "deleteEndpoint", {"EndpointName": naming.endpoint(slug)},
                                      next_="NothingToRelease", on_error="ReleaseFailed", result=None),
-        "ChooseAction": asl.choose(asl.equals("$.plan.action", "none", "CheckRelease"), default="FindModel"),
+        "ChooseAction": asl.choose(
+            asl.equals("$.plan.action", "none", "CheckRelease"),
+            asl.equals("$.heed_switches", True, "ReadSwitchesFirst"), default="FindModel"),
+        # The planner may have waited for hours, for an alarm that rang: just when somebody freezes.
+        "ReadSwitchesFirst": _read_switches(next_="MayBegin", on_error="SwitchedOff"),
+        "MayBegin": asl.choose(asl.equals("$.switches.may_release", True, "FindModel"), default="SwitchedOff"),
+        "SwitchedOff": asl.fail("SwitchedOff", "A kill switch went off, or could not be read, before anything was"
+                                " touched."),
         **_creation(config),
         "WaitRelease": asl.wait(workflow.RELEASE_POLL_S, next_="CheckRelease"),
         "CheckRelease": asl.function(
@@ -58,9 +77,7 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
                      "ReadSwitches"),
             asl.equals("$.check.state", "updating", "WaitRelease"),
             default="ReleaseRolledBack"),
-        # Unreadable switches have safe defaults inside the function; a function that can't even run is one more.
-        "ReadSwitches": asl.function("KillSwitches", {"story.$": "$.story"}, result="$.switches",
-                                     fields=("may_release",), next_="MayGoOn", on_error="AbortCanary"),
+        "ReadSwitches": _read_switches(next_="MayGoOn", on_error="AbortCanary"),
         "MayGoOn": asl.choose(asl.equals("$.switches.may_release", True, "WaitRelease"), default="AbortCanary"),
         "AbortCanary": asl.call("cloudwatch", "putMetricData", _abort(slug), next_="WaitRelease",
                                 on_error="WaitRelease", result=None),
@@ -70,6 +87,12 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
                                       " alarm, a kill switch or a failed start sent it back. See CheckRelease."),
         "ReleaseFailed": asl.fail("ReleaseFailed", "A step failed after its retries: see the last state's error."),
     }
+
+
+def _read_switches(*, next_: str, on_error: str) -> asl.State:
+    """Unreadable switches have safe defaults inside the function; one that can't even run leads to `on_error`."""
+    return asl.function("KillSwitches", {"story.$": "$.story"}, result="$.switches", fields=("may_release",),
+                        next_=next_, on_error=on_error)
 
 
 def _creation(config: Mapping[str, str]) -> dict[str, asl.State]:
@@ -143,9 +166,7 @@ class EndpointRelease(Construct):
                       on=[endpoint, names["endpoint-config"]]),
                 allow("sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint", on=endpoint),
                 pass_role([serving_role_arn], to="sagemaker.amazonaws.com"),
-                # SageMaker reads the guardrail alarms for whoever asks for the update.
-                allow("cloudwatch:DescribeAlarms",
-                      on=arn("cloudwatch", f"alarm:{naming.guardrail_alarm(slug, '*')}")),
+                read_guardrails(slug),  # SageMaker reads them for whoever asks for the update
                 allow("kms:CreateGrant", on=key.key_arn, when={"Bool": {"kms:GrantIsForAWSResource": "true"}}),
                 put_metrics(metrics.NAMESPACE),
             ],

@@ -18,7 +18,7 @@ from contracts.story import StoryContract
 from mlplatform.buckets import Buckets
 from mlplatform.network import Network
 from mlplatform.on_call import AlarmProps, alarm
-from mlplatform.policies import allow, arn, read_prefixes
+from mlplatform.policies import Statement, allow, arn, read_prefixes
 from mlplatform.sagemaker_roles import sagemaker_role
 
 MAX_5XX_SHARE = 0.01  # of requests in a minute; a canary carries too few for a finer line
@@ -47,8 +47,7 @@ class RealtimeEndpoint(Construct):
             image_repository=naming.image_repository("serving"), key_arn=props.key.key_arn, network=props.network,
             statements=[
                 *read_prefixes(props.buckets.artifacts.bucket_arn, naming.all_models_prefix(slug)),
-                # SageMaker reads the guardrail alarms as the endpoint's role.
-                allow("cloudwatch:DescribeAlarms", on=arn("cloudwatch", f"alarm:{naming.guardrail_alarm(slug, '*')}")),
+                read_guardrails(slug),  # SageMaker reads them as the endpoint's role
             ],
         )
         guardrails = [self._alarm(p, props.topic_arn) for p in self._guardrails(story)]
@@ -105,3 +104,7 @@ class RealtimeEndpoint(Construct):
                 statistic=slo.metric.removesuffix("_ms"), threshold=slo.at_most * _US_PER_MS, periods=15, datapoints=12)
             for slo in story.slos if slo.unit == "Milliseconds"
         ]
+
+
+def read_guardrails(slug: str) -> Statement:
+    return allow("cloudwatch:DescribeAlarms", on=arn("cloudwatch", f"alarm:{naming.guardrail_alarm(slug, '*')}"))

@@ -228,8 +228,18 @@ def _failure() -> States:
         "ServingTouched": asl.choose(asl.present("$.serving_touched", "RollBackServing"), default="AuditFailure"),
         "RollBackServing": asl.child(
             "ReleaseMachine", "States.Format('{}-back', $.run_id)",
-            {"story.$": "$.story", **_UNDO}, next_="AuditFailure",
-            on_error=[asl.catch("AuditFailure", result="$.roll_back_error")], result=None),
+            {"story.$": "$.story", **_UNDO}, next_="WhyNoRelease",
+            on_error=[asl.catch("WhyNoRelease", result="$.roll_back_error")], result=None),
+        # A child's failure is States.TaskFailed, whatever it was. On-call should not have to look up which alarm
+        # kept a release waiting until its patience ended.
+        "WhyNoRelease": asl.choose(
+            asl.both(asl.present("$.error.Cause", ""), asl.matches("$.error.Cause", '*"GuardrailRings"*', ""),
+                     "ReadRelease"), default="AuditFailure"),
+        "ReadRelease": asl.put({"release.$": "States.StringToJson($.error.Cause)"}, at="$.error",
+                               next_="NameGuardrail"),
+        "NameGuardrail": asl.put(
+            {"Error.$": "States.Format('{}: {}', $.error.release.Error, $.error.release.Cause)"}, at="$.error",
+            next_="AuditFailure"),
         "AuditFailure": asl.function(
             "Audit", {"story.$": "$.story", "run_id.$": "$.run_id", "outcome": events.FAILED,
                       "detail": {"input.$": "$.input", "error.$": "$.error.Error", "execution.$": "$.execution"}},

@@ -27,6 +27,7 @@ from mlplatform.policies import (
     use_key,
     write_prefixes,
 )
+from mlplatform.realtime_endpoint import read_guardrails
 
 _SCALING_SERVICE = "sagemaker.application-autoscaling.amazonaws.com"
 _SCALING_ROLE = f"aws-service-role/{_SCALING_SERVICE}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
@@ -113,7 +114,8 @@ class StoryFunctions(Construct):
             self._control("GetItem", "PutItem"), *self._read_artifacts(naming.all_models_prefix(self._slug)),
             allow("kms:Verify", "kms:GetPublicKey", on=p.signing_key.key_arn),
             self._packages("DescribeModelPackage"), self._spec(), read_flags(p.story.techniques),
-            self._endpoint("DescribeEndpoint", "DeleteEndpoint"), put_metrics(metrics.NAMESPACE), self._data])
+            self._endpoint("DescribeEndpoint", "DeleteEndpoint"), read_guardrails(self._slug),
+            put_metrics(metrics.NAMESPACE), self._data])
 
     def _release_check(self) -> PlatformFunction:
         return self._room.function(

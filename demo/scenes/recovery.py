@@ -59,11 +59,16 @@ def deploy_keeps_promotion(stage: Stage) -> str:
     )
     alarm, threshold = raise_a_threshold(assembly)
     with stage.unchanged(), stage.flag(flag, False, story=stage.slug, reason="demo: must survive a deploy"):
-        before = (stage.pointer(), flags.read(stage.target))
+        before, spec = (stage.pointer(), flags.read(stage.target)), spec_version(stage)
         stage.say("deploying again")
         stage.world.deploy(assembly)
         after = (stage.pointer(), flags.read(stage.target))
         expect(before == after, f"pointer and flags were {before}, now they are {after}")
+        expect(
+            spec_version(stage) == spec,
+            "the deploy wrote the serving spec, which starts a reconcile: were contracts, model_code or containers "
+            "edited since the demo began? They are in the serving image, and its digest is in the spec",
+        )
     found = stage.target.client("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
     expect(
         bool(found) and float(found[0]["Threshold"]) == threshold,
@@ -72,8 +77,15 @@ def deploy_keeps_promotion(stage: Stage) -> str:
     shutil.rmtree(stage.world.folder / "cdk.out.second")
     return (
         f"a deploy with another tag and {alarm} at {threshold:g} left version {stage.pointer()['version']}, "
-        f"the endpoint and all {len(after[1])} flags as they were, one of them off by hand"
+        f"the endpoint and all {len(after[1])} flags as they were, one of them off by hand; the serving spec was not "
+        "written, so nothing was reconciled"
     )
+
+
+def spec_version(stage: Stage) -> int:
+    """Counts the writes of the serving spec: each is a change event, also one of the same value."""
+    name = naming.serving_spec_parameter(stage.slug)
+    return int(stage.target.client("ssm").get_parameter(Name=name)["Parameter"]["Version"])
 
 
 def raise_a_threshold(assembly: Path) -> tuple[str, float]:

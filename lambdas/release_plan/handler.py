@@ -1,7 +1,8 @@
-"""{"story", "version": "N"|"current"|"previous"} -> {"action": none|create|update, requests ...}.
+"""{"story", "version": "N"|"current"|"previous", "undo"?} -> {"action": none|create|update, requests ...}.
 
 EndpointBusy (retry) after a canary was told to abort, a failed endpoint was deleted, or while the
-endpoint moves by itself. The signature is verified before anything is planned.
+endpoint moves by itself; GuardrailRings (retry) while an alarm would send the deployment back. Going
+back and undoing wait for no alarm. The signature is verified before anything is planned.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from contracts import metrics, naming, stories
 from contracts.functions import ReleasePlanEnv
 from contracts.kill_switches import parse_flag
+from contracts.serving import ServingSpec
 from contracts.story import StoryContract
 from lambdas.release_plan import logic
 from lambdas.release_plan.logic import Action, ServedModel
@@ -29,7 +31,10 @@ from lambdas.shared.signatures import verify_published
 @instrumented("release_plan")
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     env, story = environment(ReleasePlanEnv), stories.story(event["story"])
-    model = _model(str(event["version"]), story.slug, env)
+    version = str(event["version"])
+    undo = bool(event.get("undo", False))  # absent in an execution that began before the machine passed it on
+    going_back = undo or version == "previous"
+    model = _model(version, story.slug, env)
     verify_published(
         client("s3"),
         client("kms"),
@@ -41,16 +46,20 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     spec = logic.with_techniques(
         read_spec(client("dynamodb"), env.CONTROL_TABLE, story.slug), story.slug, _techniques(story)
     )
-    endpoint, name = (
-        naming.endpoint(story.slug),
-        naming.sagemaker_model(story.slug, model.version, spec.digest()),
-    )
-    action = logic.choose_action(endpoints.describe(client("sagemaker"), endpoint), name)
+    endpoint = naming.endpoint(story.slug)
+    state = endpoints.describe(client("sagemaker"), endpoint)
+    name = naming.sagemaker_model(story.slug, model.version, spec.digest())
+    if undo:
+        name = logic.undone(state, name, any_spec=naming.sagemaker_model(story.slug, model.version, ""))
+    action = logic.choose_action(state, name)
     if action not in (Action.NONE, Action.CREATE, Action.UPDATE):
         _clear_the_way(action, endpoint, story.slug)
         raise EndpointBusy(
             f"{endpoint} must come to rest before it can move to {name} ({action}); plan again"
         )
+    deployment = logic.going_back_config() if going_back else logic.deployment_config(spec)
+    if action is Action.UPDATE and not going_back:
+        _hear_guardrails(spec)
     key = client("kms").get_public_key(KeyId=env.SIGNING_KEY_ARN)["PublicKey"]
     return {
         "action": str(action),
@@ -60,9 +69,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "endpoint_config_name": name,
         "model": logic.model_request(spec, model, name=name, public_key=base64.b64encode(key).decode()),
         "endpoint_config": logic.endpoint_config_request(spec, name=name),
-        "deployment_config": logic.going_back_config()
-        if event["version"] == "previous"
-        else logic.deployment_config(spec),
+        "deployment_config": deployment,
     }
 
 
@@ -93,6 +100,12 @@ def _techniques(story: StoryContract) -> dict[str, bool]:
             count(metrics.FLAG_FALLBACK, story=story.slug, flag=flag.name)
         values[flag.name] = flag.safe if read is None else read
     return values
+
+
+def _hear_guardrails(spec: ServingSpec) -> None:
+    """Metric alarms only: composite ones are shown to nobody whose grant names alarms."""
+    found = client("cloudwatch").describe_alarms(AlarmNames=list(spec.guardrail_alarms))["MetricAlarms"]
+    logic.refuse_while_ringing(spec, found)
 
 
 def _clear_the_way(action: Action, endpoint: str, story: str) -> None:

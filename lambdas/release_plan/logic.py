@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -13,7 +13,7 @@ from contracts.records import VARIANT
 from contracts.serving import ServingSpec
 from lambdas.shared import endpoints
 from lambdas.shared.endpoints import EndpointState
-from lambdas.shared.errors import NeverPromoted
+from lambdas.shared.errors import GuardrailMissing, GuardrailRings, NeverPromoted
 
 PROVISIONING_S = 1_800  # a new fleet starts, downloads the model and answers its health check within this
 MIN_EXECUTION_S, MAX_EXECUTION_S = 600, 28_800  # SageMaker's limits of a deployment
@@ -126,6 +126,23 @@ def deployment_config(spec: ServingSpec) -> dict[str, Any]:
     }
 
 
+def refuse_while_ringing(spec: ServingSpec, alarms: Iterable[Mapping[str, Any]]) -> None:
+    """`alarms`: what CloudWatch says of the spec's guardrails, each with AlarmName and StateValue."""
+    states = {str(alarm["AlarmName"]): alarm["StateValue"] for alarm in alarms}
+    missing = [name for name in spec.guardrail_alarms if name not in states]
+    if missing:
+        raise GuardrailMissing(
+            f"guardrail alarm {', '.join(missing)} of {spec.story} is no metric alarm that exists; "
+            "deploy the story's stack"
+        )
+    ringing = [name for name in spec.guardrail_alarms if states[name] == "ALARM"]
+    if ringing:
+        raise GuardrailRings(
+            f"{', '.join(ringing)} in ALARM: a deployment of {spec.story} would be sent back at once; "
+            "release when the alarm is over, or go back to the previous version"
+        )
+
+
 def going_back_config() -> dict[str, Any]:
     """All at once and unguarded: an alarm that rings for the version that is left would undo the roll-back."""
     return {
@@ -135,6 +152,15 @@ def going_back_config() -> dict[str, Any]:
             "MaximumExecutionTimeoutInSeconds": MAX_EXECUTION_S,
         }
     }
+
+
+def undone(state: EndpointState | None, name: str, *, any_spec: str) -> str:
+    """The config that an undo wants: the champion's own when it still serves, whatever spec it was made from.
+
+    An undo is unguarded, and the newest spec may be just what failed. `any_spec`: how the champion's names begin.
+    """
+    stands = state is not None and state.status != endpoints.ROLLBACK_FAILED and state.config.startswith(any_spec)
+    return state.config if state is not None and stands else name
 
 
 def choose_action(state: EndpointState | None, wanted: str) -> Action:

@@ -27,6 +27,14 @@ class EndpointBusy(StepError):
     """The endpoint is on its way to another state: plan again later."""
 
 
+class GuardrailRings(EndpointBusy):
+    """A guardrail alarm is in ALARM: SageMaker would send a guarded deployment back at once."""
+
+
+class GuardrailMissing(StepError):
+    """A guardrail alarm of the serving spec does not exist, so nobody can say whether it rings."""
+
+
 class ProbeFailed(StepError):
     """The endpoint is in service but did not answer the probe."""
 

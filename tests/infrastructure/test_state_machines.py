@@ -10,6 +10,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
+from mlplatform.shared_functions import LEASE_TTL_S
 
 from contracts import events, naming, workflow
 from tests.infrastructure.conftest import ROOT, Assembly
@@ -17,7 +18,7 @@ from tests.infrastructure.definitions import machines, states
 
 NAMES = (naming.retrain_state_machine("intent-classifier"), naming.release_state_machine("intent-classifier"),
          naming.label_ingest_state_machine())
-RETRAIN = NAMES[0]
+RETRAIN, RELEASE = NAMES[:2]
 _SDK = "arn:aws:states:::aws-sdk:"
 
 
@@ -191,3 +192,33 @@ def test_logs_never_hold_execution_data(assembly: Assembly) -> None:
         assert machine["Properties"]["LoggingConfiguration"]["IncludeExecutionData"] is False
         assert machine["Properties"]["TracingConfiguration"] == {"Enabled": True}
         assert machine["Properties"]["EncryptionConfiguration"]["Type"] == "CUSTOMER_MANAGED_KMS_KEY"
+
+
+def test_the_planner_hears_whether_a_release_is_an_undo(assembly: Assembly) -> None:
+    assert machines(assembly)[RELEASE]["States"]["PlanRelease"]["Parameters"]["Payload"]["undo.$"] == "$.undo"
+    children = {id_: s["Parameters"]["Input"] for id_, s in states(machines(assembly)[RETRAIN])
+                if "startExecution" in s.get("Resource", "")}
+    assert {id_: given["undo"] for id_, given in children.items()} == {
+        "Release": False, "Reconcile": False, "RollBackToPrevious": False, "UndoRelease": True, "RollBackServing": True}
+
+
+def test_a_release_waits_for_guardrails_no_longer_than_its_lease_lives_and_then_names_what_rings(
+        assembly: Assembly) -> None:
+    release = machines(assembly)[RELEASE]["States"]
+    patient = {r["ErrorEquals"][0]: r["IntervalSeconds"] * r["MaxAttempts"] for r in release["PlanRelease"]["Retry"]
+               if r.get("BackoffRate") == 1.0}
+    assert patient.keys() == {"EndpointBusy", "GuardrailRings"}
+    assert sum(patient.values()) <= 3 * 3_600 < LEASE_TTL_S
+    caught = {e: c["Next"] for c in release["PlanRelease"]["Catch"] for e in c["ErrorEquals"]}
+    assert caught["GuardrailRings"] == "ReadWhatRings"
+    assert release["GuardrailRings"] == {
+        "Type": "Fail", "Error": "GuardrailRings", "CausePath": "$.error.said.errorMessage"}
+
+
+def test_a_release_that_heeds_switches_reads_them_after_its_last_wait_and_before_it_touches_anything(
+        assembly: Assembly) -> None:
+    release = machines(assembly)[RELEASE]["States"]
+    heeded = {rule["Next"] for rule in release["ChooseAction"]["Choices"] if rule["Variable"] == "$.heed_switches"}
+    assert heeded == {"ReadSwitchesFirst"}
+    assert "KillSwitches" in str(release["ReadSwitchesFirst"]["Parameters"])
+    assert release["ReadSwitchesFirst"]["Catch"][-1]["Next"] == release["MayBegin"]["Default"] == "SwitchedOff"

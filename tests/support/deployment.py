@@ -114,10 +114,17 @@ class Deployed:
         """Until the execution has entered the state, whatever it did since."""
         eventually(lambda: state in executions.states_entered(self.target, arn)[0], within_s=PATIENCE_S)
 
-    def release(self, version: str) -> dict[str, Any]:
+    def release(self, version: str, *, undo: bool = False) -> dict[str, Any]:
         """Run the release machine by itself; the description of the ended execution."""
-        arn = executions.start(self.target, naming.release_state_machine(SLUG), {
-            "story": SLUG, "version": version, "heed_switches": True}, name=executions.new_name("release"))
+        return self.finish_release(self.start_release(version, undo=undo))
+
+    def start_release(self, version: str, *, undo: bool = False) -> str:
+        return executions.start(
+            self.target, naming.release_state_machine(SLUG),
+            {"story": SLUG, "version": version, "heed_switches": not undo, "undo": undo},
+            name=executions.new_name("release"))
+
+    def finish_release(self, arn: str) -> dict[str, Any]:
         eventually(lambda: self._describe(arn)["status"] != "RUNNING", within_s=PATIENCE_S)
         return self._describe(arn)
 
@@ -220,6 +227,41 @@ class Deployed:
             yield
         finally:
             flags.write(self.target, flag, not value, story=owner, reason="test is over")
+
+    @contextmanager
+    def changed_spec(self, **changes: Any) -> Iterator[Run]:
+        """The run that the parameter's change starts by itself; afterwards the old spec again, and its run."""
+        name, ssm = naming.serving_spec_parameter(SLUG), self.aws.client("ssm")
+        old = ssm.get_parameter(Name=name)["Parameter"]["Value"]
+
+        def put(value: str) -> Run:
+            known = self.runs()
+            ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+            new = eventually(lambda: self.runs().keys() - known.keys(), within_s=60)
+            assert len(new) == 1
+            return self.finish(self.runs()[new.pop()])
+
+        try:
+            yield put(json.dumps({**json.loads(old), **changes}, sort_keys=True, separators=(",", ":")))
+        finally:
+            put(old)
+
+    @contextmanager
+    def ringing(self, alarm: str) -> Iterator[None]:
+        """The alarm rings while the block runs: from data that is missing, which its own definition forgives."""
+        cloudwatch = self.aws.client("cloudwatch")
+        members = cloudwatch.meta.service_model.operation_model("PutMetricAlarm").input_shape.members
+        found = self.alarm(alarm)
+        definition = {name: value for name, value in found.items() if name in members}
+        cloudwatch.put_metric_alarm(**{**definition, "TreatMissingData": "breaching"})
+        try:
+            eventually(lambda: self.alarm(alarm)["StateValue"] == "ALARM", within_s=60)
+            yield
+        finally:
+            cloudwatch.put_metric_alarm(**definition)
+
+    def alarm(self, name: str) -> dict[str, Any]:
+        return dict(self.aws.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0])
 
     def evidence(self, run_id: str, file: str) -> dict[str, Any]:
         key = naming.run_prefix(SLUG, run_id) + pipeline.EVALUATION_FOLDER + file

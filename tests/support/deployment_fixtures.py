@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from contracts import events, naming
-from tests.support.deployment import SLUG, Deployed, deployed
+from contracts import events
+from tests.support.deployment import Deployed, deployed
 from tests.support.embedded import eventually
 
 
@@ -31,9 +31,6 @@ def jp(promoted: Deployed) -> Iterator[Deployed]:
     """A promoted deployment at rest; whatever a test leaves running is its failure."""
     # What an earlier test's traffic set off by itself (an alarm, a retrain) has its end before this one starts.
     eventually(lambda: promoted.left_behind() == [], within_s=180)
-    # A guardrail alarm that an aborted release left ringing would send the next deployment back at once.
-    eventually(lambda: not promoted.aws.client("cloudwatch").describe_alarms(
-        AlarmNamePrefix=naming.guardrail_alarm(SLUG, ""), StateValue="ALARM")["MetricAlarms"], within_s=180)
     promoted.aws.local("DELETE", "calls")
     yield promoted
     promoted.aws.local("DELETE", "faults")

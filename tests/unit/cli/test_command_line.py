@@ -93,3 +93,9 @@ def test_a_failed_execution_is_failed_whatever_its_last_state() -> None:
 
 def test_an_execution_that_succeeded_is_named_after_its_end_state() -> None:
     assert outcome("SUCCEEDED", ("TakeLease", "GiveLeaseBack", "SkippedFrozen")) == events.SKIPPED_FROZEN
+
+
+def test_a_deploy_takes_no_stack_tags_since_those_would_reset_every_flag() -> None:
+    answer = run(app, ["deploy", "--tag", "team=ml"])
+    assert answer.exit_code == 2
+    assert "No such option" in answer.output

@@ -7,6 +7,8 @@ import pytest
 
 from demo import page, report
 
+SAMPLE = Path(__file__).parent / "report.json"
+
 
 @pytest.fixture
 def found() -> dict[str, Any]:
@@ -75,8 +77,32 @@ def test_the_page_can_be_made_when_nothing_was_promoted(found: dict[str, Any]) -
     assert "nothing was promoted" in page.render(found)
 
 
-def test_a_polling_loop_is_shown_once() -> None:
-    assert page.short(["Wait", "Look", "Wait", "Look", "Done"]) == ["Wait", "Look", "Done"]
+def test_a_run_is_folded_into_how_many_states_and_how_it_ended(found: dict[str, Any]) -> None:
+    html = page.render(found)
+    assert "<details><summary>3 states, ended Promoted</summary><p>A → B → A</p></details>" in html
+
+
+def test_a_gate_shows_its_value_beside_its_limit_which_is_always_in_the_same_place() -> None:
+    def width(value: float | None, limit: str) -> str:
+        return page.gauge({"value": value, "limit": limit})
+
+    assert "width:66.7%" in width(15, "<= 15")
+    assert "width:33.3%" in width(0.45, ">= 0.9")
+    assert "width:100.0%" in width(1000, "<= 1.5")
+    assert width(None, ">= 0.9") == "", "no evidence"
+    assert width(-0.002, "drop <= 0.01, not beyond doubt, on >= 200 pairs") == "", "a comparison is no plain limit"
+
+
+def test_a_report_as_a_demo_leaves_it_is_shown_whole() -> None:
+    sample = json.loads(SAMPLE.read_text("utf-8"))
+    html = page.render(sample)
+    (story,) = sample["stories"].values()
+    assert html.count("<details>") == len(story["executions"])
+    assert html.count('class="gauge"') == len(story["gates"]) - 1, "all but the comparison with the champion"
+    assert "12<small>/13</small>" in html
+    assert "data we made" in html
+    for shown in (*sample["scenes"], *story["gates"], *story["executions"]):
+        assert shown["name"] in html
 
 
 def test_a_new_report_replaces_the_old_one_whole(found: dict[str, Any], tmp_path: Path) -> None:

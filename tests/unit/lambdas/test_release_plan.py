@@ -16,7 +16,15 @@ from lambdas.release_plan import logic
 from lambdas.release_plan.handler import handler
 from lambdas.release_plan.logic import Action, choose_action, deployment_config, endpoint_config_request
 from lambdas.shared.endpoints import EndpointState
-from lambdas.shared.errors import EndpointBusy, NeverPromoted, SignatureInvalid, SpecUnavailable, VersionRejected
+from lambdas.shared.errors import (
+    EndpointBusy,
+    GuardrailMissing,
+    GuardrailRings,
+    NeverPromoted,
+    SignatureInvalid,
+    SpecUnavailable,
+    VersionRejected,
+)
 from tests.unit.lambdas.account import ARTIFACTS, GROUP_ARN, IMAGE, STORY, Account, endpoint_answer, serving_spec
 
 Stub = Callable[[str], Stubber]
@@ -27,8 +35,6 @@ SPEC_PARAMETER = naming.serving_spec_parameter(STORY)
 def sign_model(account: Account, version: str, *, story: str = STORY) -> dict[str, str]:
     """A published model: what the pointer says of it."""
     files = {"model.bin": f"weights {version}".encode(), "evaluation.json": b"{}"}
-
-
     manifest = manifests.canonical({n: hashlib.sha256(b).hexdigest() for n, b in files.items()}, story=story,
                                    lineage={"run_id": f"run-{version}"})
     digest = manifests.digest(manifest)
@@ -61,8 +67,16 @@ def at_rest(stub: Stub, config: str | None) -> None:
         stub("sagemaker").add_response("describe_endpoint", endpoint_answer("InService", config))
 
 
-def plan(context: Any, version: str = "current") -> dict[str, Any]:
-    return handler({"story": STORY, "version": version}, context)
+def alarms(stub: Stub, **states: str) -> None:
+    """CloudWatch's next answer; the guardrails that are not named are quiet."""
+    known = {name: "OK" for name in serving_spec().guardrail_alarms} | states
+    stub("cloudwatch").add_response(
+        "describe_alarms", {"MetricAlarms": [{"AlarmName": n, "StateValue": s} for n, s in known.items()]},
+        {"AlarmNames": list(serving_spec().guardrail_alarms)})
+
+
+def plan(context: Any, version: str = "current", *, undo: bool = False) -> dict[str, Any]:
+    return handler({"story": STORY, "version": version, "undo": undo}, context)
 
 
 def test_the_first_release_creates_an_isolated_endpoint_that_can_verify_its_model(
@@ -111,7 +125,6 @@ def test_an_endpoint_on_the_wanted_config_needs_nothing(promoted: Account, conte
 def test_going_back_needs_no_registry(promoted: Account, context: Any, stub: Stub) -> None:
     at_rest(stub, config_name("2"))
     planned = plan(context, "previous")
-    assert "AutoRollbackConfiguration" not in planned["deployment_config"], "an alarm of the version that is left"
     assert (planned["action"], planned["version"]) == ("update", "1")
     assert planned["endpoint_config_name"] == config_name("1")
 
@@ -122,6 +135,7 @@ def test_a_candidate_comes_from_the_registry(promoted: Account, context: Any, st
     stub("sagemaker").add_response(
         "describe_model_package", package("3", candidate, "PendingManualApproval"), {"ModelPackageName": arn})
     at_rest(stub, config_name("2"))
+    alarms(stub)
     planned = plan(context, "3")
     assert (planned["action"], planned["endpoint_config_name"]) == ("update", config_name("3"))
 
@@ -231,6 +245,7 @@ def test_a_changed_spec_replaces_the_copy_and_gives_another_config(promoted: Acc
     changed = serving_spec(min_instances=3).to_json()
     promoted.ssm.put_parameter(Name=SPEC_PARAMETER, Value=changed, Type="String", Overwrite=True)
     at_rest(stub, config_name("2"))
+    alarms(stub)
     planned = plan(context)
     assert planned["action"] == "update"
     assert planned["endpoint_config"]["ProductionVariants"][0]["InitialInstanceCount"] == 3
@@ -249,6 +264,7 @@ def test_a_broken_spec_does_not_replace_a_good_copy(promoted: Account, context: 
 def test_a_flipped_technique_flag_gives_another_config(promoted: Account, context: Any, stub: Stub) -> None:
     promoted.set_flag(PREFILTER, "false")
     at_rest(stub, config_name("2"))
+    alarms(stub)
     planned = plan(context)
     assert planned["action"] == "update"
     assert planned["endpoint_config_name"] == config_name("2", prefilter=False)
@@ -312,6 +328,100 @@ def test_what_is_done_depends_on_what_the_endpoint_is_doing(
     assert choose_action(EndpointState(status=status, config=config, pending=pending), "wanted") is action
 
 
+# --- guardrail alarms that ring before a deployment ------------------------------------
+
+
+@pytest.mark.parametrize("version", ["current", "3"])
+def test_a_release_waits_while_a_guardrail_rings_and_says_which(
+    promoted: Account, context: Any, stub: Stub, version: str
+) -> None:
+    if version == "3":
+        stub("sagemaker").add_response(
+            "describe_model_package", package("3", sign_model(promoted, "3"), "PendingManualApproval"))
+    at_rest(stub, config_name("1"))
+    alarms(stub, abort="ALARM", errors="INSUFFICIENT_DATA")
+    with pytest.raises(GuardrailRings, match=r"^abort in ALARM: .* intent-classifier .*previous version"):
+        plan(context, version)
+
+
+def test_all_guardrails_that_ring_are_named() -> None:
+    found = [{"AlarmName": n, "StateValue": s} for n, s in
+             (("abort", "ALARM"), ("errors", "OK"), ("latency", "ALARM"), ("other", "ALARM"))]
+    with pytest.raises(EndpointBusy, match=r"^latency, abort in ALARM"):
+        logic.refuse_while_ringing(serving_spec(), found)
+
+
+def test_a_quiet_release_is_guarded_by_its_alarms(promoted: Account, context: Any, stub: Stub) -> None:
+    at_rest(stub, config_name("1"))
+    alarms(stub)
+    assert plan(context)["deployment_config"] == deployment_config(serving_spec())
+
+
+@pytest.mark.parametrize(("version", "undo", "serves"), [("previous", False, "2"), ("current", True, "3")])
+def test_going_back_asks_no_alarm_and_is_guarded_by_none(
+    promoted: Account, context: Any, stub: Stub, version: str, undo: bool, serves: str
+) -> None:
+    stub("cloudwatch")  # any call of it would be refused
+    at_rest(stub, config_name(serves))
+    planned = plan(context, version, undo=undo)
+    assert planned["action"] == "update"
+    assert planned["deployment_config"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == "ALL_AT_ONCE"
+    assert "AutoRollbackConfiguration" not in planned["deployment_config"]
+
+
+def test_undoing_a_reconcile_keeps_the_champions_fleet_and_does_not_bring_the_spec_that_failed(
+    promoted: Account, context: Any, stub: Stub
+) -> None:
+    promoted.ssm.put_parameter(
+        Name=SPEC_PARAMETER, Value=serving_spec(min_instances=3).to_json(), Type="String", Overwrite=True)
+    at_rest(stub, config_name("2"))
+    planned = plan(context, undo=True)
+    assert (planned["action"], planned["endpoint_config_name"]) == ("none", config_name("2"))
+
+
+@pytest.mark.parametrize(("state", "wanted"), [
+    (None, "m-v2-new"),
+    (EndpointState(status="InService", config="m-v2-old"), "m-v2-old"),
+    (EndpointState(status="Updating", config="m-v2-old", pending="m-v2-new"), "m-v2-old"),
+    (EndpointState(status="InService", config="m-v20-old"), "m-v2-new"),
+    (EndpointState(status="InService", config="m-v3-new"), "m-v2-new"),
+    (EndpointState(status="UpdateRollbackFailed", config="m-v2-old"), "m-v2-new"),
+])
+def test_an_undo_wants_the_champions_own_config_while_that_serves(state: EndpointState | None, wanted: str) -> None:
+    assert logic.undone(state, "m-v2-new", any_spec="m-v2-") == wanted
+
+
+@pytest.mark.parametrize("serves", ["2", None])
+def test_alarms_are_asked_only_when_a_fleet_is_to_be_replaced(
+    promoted: Account, context: Any, stub: Stub, serves: str | None
+) -> None:
+    stub("cloudwatch")
+    at_rest(stub, serves and config_name(serves))
+    assert plan(context)["action"] == ("none" if serves else "create")
+
+
+def test_nothing_is_released_while_the_alarms_can_not_be_read(promoted: Account, context: Any, stub: Stub) -> None:
+    at_rest(stub, config_name("1"))
+    stub("cloudwatch").add_client_error("describe_alarms", "InternalServiceFault")
+    with pytest.raises(Exception, match="InternalServiceFault"):
+        plan(context)
+
+
+def test_a_guardrail_that_does_not_exist_is_an_error_not_silence(promoted: Account, context: Any, stub: Stub) -> None:
+    at_rest(stub, config_name("1"))
+    stub("cloudwatch").add_response("describe_alarms", {"MetricAlarms": [{"AlarmName": "abort", "StateValue": "OK"}]})
+    with pytest.raises(GuardrailMissing, match="latency, errors of intent-classifier"):
+        plan(context)
+
+
+def test_an_execution_of_the_machine_before_it_knew_undo_is_planned_as_a_release(
+    promoted: Account, context: Any, stub: Stub
+) -> None:
+    at_rest(stub, config_name("1"))
+    alarms(stub)
+    assert "AutoRollbackConfiguration" in handler({"story": STORY, "version": "current"}, context)["deployment_config"]
+
+
 # --- requests ---------------------------------------------------------------------------
 
 
@@ -331,9 +441,9 @@ def test_the_canary_follows_the_spec_and_ends_in_time() -> None:
         {"AlarmName": "latency"}, {"AlarmName": "errors"}, {"AlarmName": "abort"}]}
 
 
-@pytest.mark.parametrize("alarms", [(), tuple(f"a{i}" for i in range(11))])
-def test_a_canary_without_guardrails_is_no_canary(alarms: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match=rf"1 to 10 \(SageMaker's limit\), got {len(alarms)}"):
-        deployment_config(serving_spec(guardrail_alarms=alarms))
+@pytest.mark.parametrize("names", [(), tuple(f"a{i}" for i in range(11))])
+def test_a_canary_without_guardrails_is_no_canary(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"1 to 10 \(SageMaker's limit\), got {len(names)}"):
+        deployment_config(serving_spec(guardrail_alarms=names))
 
 

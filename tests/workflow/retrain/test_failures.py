@@ -12,7 +12,6 @@ import pytest
 from contracts import events, naming
 from contracts.kill_switches import promotion_flag
 from tests.support.deployment import ENDPOINT, SLUG, Deployed, Run
-from tests.support.embedded import eventually
 
 pytestmark = pytest.mark.workflow
 WEIGHTS = "serving/model.bin"
@@ -40,9 +39,6 @@ def candidate(promoted: Deployed) -> Candidate:
     assert run.outcome == events.NOT_PROMOTED, run
     assert "MayRelease" in run.states
     assert "Promote" not in run.states
-    abort = naming.guardrail_alarm(SLUG, "canary-abort")  # it rings for a minute when a release was aborted
-    eventually(lambda: jp.aws.client("cloudwatch").describe_alarms(
-        AlarmNames=[abort])["MetricAlarms"][0]["StateValue"] != "ALARM", within_s=120)
     version = jp.newest_package()
     assert jp.package_status(version) == "PendingManualApproval"
     return candidate_of(jp, version)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
-from contracts import events, naming
+from contracts import events
 from contracts.kill_switches import GLOBAL_FREEZE
-from tests.support.deployment import SLUG, Deployed, Run
-from tests.support.embedded import eventually
+from tests.support.deployment import Deployed
 
 pytestmark = pytest.mark.workflow
 
@@ -35,7 +31,7 @@ def test_a_rollback_returns_to_the_previous_version_even_while_frozen(jp: Deploy
 
 def test_a_changed_serving_spec_reaches_the_endpoint_without_anybody_starting_it(jp: Deployed) -> None:
     before = jp.serving()
-    with changed_spec(jp, min_instances=3) as run:
+    with jp.changed_spec(min_instances=3) as run:
         assert run.outcome == events.RECONCILED, run
         assert jp.audit(run.name, events.RECONCILED)
         assert jp.pointer() == before.pointer
@@ -49,27 +45,9 @@ def test_a_changed_serving_spec_reaches_the_endpoint_without_anybody_starting_it
 
 def test_a_spec_with_which_no_container_starts_ends_as_failed_and_the_old_fleet_serves(jp: Deployed) -> None:
     before = jp.serving()
-    with changed_spec(jp, environment={"SM_MODEL_DIR": "/nowhere"}) as run:
+    with jp.changed_spec(environment={"SM_MODEL_DIR": "/nowhere"}) as run:
         assert run.outcome == events.FAILED, run
         assert json.loads(jp.audit(run.name, events.FAILED)["detail"])["input"]["trigger"] == "spec-change"
+        assert "RollBackServing" in run.states
         assert jp.serving() == before
     assert jp.serving() == before
-
-
-@contextmanager
-def changed_spec(jp: Deployed, **changes: Any) -> Iterator[Run]:
-    """The run that the parameter's change starts by itself; afterwards the old spec again, and its run."""
-    name, ssm = naming.serving_spec_parameter(SLUG), jp.aws.client("ssm")
-    old = ssm.get_parameter(Name=name)["Parameter"]["Value"]
-
-    def put(value: str) -> Run:
-        known = jp.runs()
-        ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
-        new = eventually(lambda: jp.runs().keys() - known.keys(), within_s=60)
-        assert len(new) == 1
-        return jp.finish(jp.runs()[new.pop()])
-
-    try:
-        yield put(json.dumps({**json.loads(old), **changes}, sort_keys=True, separators=(",", ":")))
-    finally:
-        put(old)

@@ -20,7 +20,7 @@ def test_a_deploy_with_another_tag_and_threshold_leaves_pointer_endpoint_and_fla
         jp: Deployed, tmp_path: Path) -> None:
     assembly = synthesise(tmp_path / "cdk.out", tags={"release": "second"})
     alarm, threshold = raise_a_threshold(assembly)
-    runs = jp.runs()
+    runs, spec = jp.runs(), spec_version(jp)
     with jp.flag(promotion_flag(SLUG).name, False), jp.serving_unchanged():
         before = flags.read(jp.target)
         results = deploy(assembly, endpoint_url=jp.aws.endpoint_url, region=jp.aws.region)
@@ -28,7 +28,14 @@ def test_a_deploy_with_another_tag_and_threshold_leaves_pointer_endpoint_and_fla
     assert {result.status for result in results} == {"UPDATE_COMPLETE"}, "the tag changed every stack"
     found = jp.aws.client("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
     assert [a["Threshold"] for a in found] == [threshold]
+    assert spec_version(jp) == spec, "the same spec written again is a change event, which starts a run"
     assert jp.runs() == runs, "an unchanged serving spec started a run"
+
+
+def spec_version(jp: Deployed) -> int:
+    """It counts every write of the parameter, also of the same value."""
+    name = naming.serving_spec_parameter(SLUG)
+    return int(jp.aws.client("ssm").get_parameter(Name=name)["Parameter"]["Version"])
 
 
 def raise_a_threshold(assembly: Path) -> tuple[str, float]:
