@@ -36,7 +36,8 @@ def main() -> int:
 def row(result: dict[str, Any]) -> tuple[str, str, str, str]:
     values = [float(v) for v in result["peers"].values()]
     best = (min if result["better"] == "lower" else max)(values) if values else None
-    limits = "\n".join(f"{text}: yes" if held else f"[red]{text}: NO[/red]" for text, held in result["limits"].items())
+    named = result.get("limits", {})  # a result of an older checkout names none
+    limits = "\n".join(f"{text}: yes" if held else f"[red]{text}: NO[/red]" for text, held in named.items())
     return result["name"], f"{result['ours']:.4g} {result['unit']}", limits, "" if best is None else f"{best:.4g}"
 
 
