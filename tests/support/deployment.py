@@ -248,12 +248,13 @@ class Deployed:
 
     @contextmanager
     def ringing(self, alarm: str) -> Iterator[None]:
-        """The alarm rings while the block runs: from data that is missing, which its own definition forgives."""
+        """The alarm rings while the block runs, whether requests come or not: none and any breach it."""
         cloudwatch = self.aws.client("cloudwatch")
         members = cloudwatch.meta.service_model.operation_model("PutMetricAlarm").input_shape.members
         found = self.alarm(alarm)
         definition = {name: value for name, value in found.items() if name in members}
-        cloudwatch.put_metric_alarm(**{**definition, "TreatMissingData": "breaching"})
+        assert definition["ComparisonOperator"].startswith("Greater"), "guardrails count what must not grow"
+        cloudwatch.put_metric_alarm(**{**definition, "TreatMissingData": "breaching", "Threshold": -1.0})
         try:
             eventually(lambda: self.alarm(alarm)["StateValue"] == "ALARM", within_s=60)
             yield
