@@ -248,7 +248,7 @@ class Deployed:
 
     @contextmanager
     def ringing(self, alarm: str) -> Iterator[None]:
-        """The alarm rings while the block runs, whether requests come or not: none and any breach it."""
+        """The alarm rings while the block runs: a period without data breaches it, and so does every value."""
         cloudwatch = self.aws.client("cloudwatch")
         members = cloudwatch.meta.service_model.operation_model("PutMetricAlarm").input_shape.members
         found = self.alarm(alarm)
