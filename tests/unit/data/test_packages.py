@@ -159,7 +159,9 @@ def test_a_download_interrupted_from_the_keyboard_leaves_nothing(
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("PIP_FIND_LINKS", f"http://localhost:{server.server_port}/")
     monkeypatch.setenv("MANGAASSIST_CACHE", str(tmp_path / "cache"))
-    program = f"from data.packages import Package, fetch; fetch({wheel!r})"
+    # A child of tests that run in the background inherits "ignore" for Ctrl-C; a terminal's does not.
+    program = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+               f"from data.packages import Package, fetch; fetch({wheel!r})")
     child = subprocess.Popen([sys.executable, "-c", program], cwd=Path(packages.__file__).parents[1],
                              stderr=subprocess.PIPE, text=True)
     try:
