@@ -38,6 +38,8 @@ def recover(saved: dict[str, Any]) -> None:
     for _, record in state.everywhere("pipeline-execution"):
         if record["PipelineExecutionStatus"] in ("Executing", "Stopping"):
             record.update(PipelineExecutionStatus="Failed", FailureReason=_REASON)
+    for _, record in state.everywhere("endpoint"):
+        record["EndpointStatus"] = "Creating"  # before the first caller can read an InService that nothing serves
     state.background(_start_endpoints, name="restart-endpoints")
 
 
@@ -50,7 +52,7 @@ def _start_endpoints() -> None:
 
 def _start(record: dict[str, Any]) -> None:
     endpoint = Endpoint(record)
-    endpoint.set_status("Creating")
+    endpoint.announce()
     try:
         config = find_endpoint_config(record["EndpointConfigName"])
     except ApiError as gone:

@@ -9,6 +9,10 @@ import signal
 import zipfile
 from pathlib import Path
 
+import pytest
+from ministack.core.responses import AccountRegionScopedDict
+
+from local.sagemaker import restart, state
 from tests.workflow.sagemaker.conftest import HERE, REGION, allow, image_uri, server, wait_for
 
 
@@ -67,6 +71,17 @@ def test_endpoints_serve_again_after_a_restart_on_saved_state(tmp_path) -> None:
         in_service(aws, "again")
         answer = aws.client("sagemaker-runtime").invoke_endpoint(EndpointName="again", Body=b"hello")
         assert json.loads(answer["Body"].read())["input"] == "hello"
+
+
+def test_no_restored_endpoint_says_in_service_before_its_containers_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restart, "_start_endpoints", lambda: None)  # the moment before the first container starts
+    saved = AccountRegionScopedDict()
+    saved["again"] = {"EndpointName": "again", "EndpointStatus": "InService"}
+    try:
+        restart.recover({"endpoint": saved})
+        assert state.store("endpoint")["again"]["EndpointStatus"] == "Creating"
+    finally:
+        state.clear()
 
 
 def test_no_container_outlives_a_killed_server(tmp_path) -> None:
