@@ -1,10 +1,11 @@
 """The release machine of the `endpoint` strategy: one version becomes what the endpoint serves.
 
-Input {"story", "version": "N|current|previous", "heed_switches": bool, "undo": bool}. SageMaker's automatic
+Input {"story", "token", "version": "N|current|previous", "heed_switches": bool, "undo": bool}. SageMaker's automatic
 roll-back is silent, so only CheckRelease, which compares configs and asks the endpoint, says
 "serving". With `heed_switches` the kill switches are read before the update and at every tick; a roll-back
 doesn't heed them, since it is the way out. For the same reason neither `previous` nor `undo` waits for
-guardrail alarms or is guarded by them.
+guardrail alarms or is guarded by them. Planning, which may wait, goes on only while the lease still has our token:
+a roll-back that took it must not be undone by the run that it pre-empted.
 """
 
 from __future__ import annotations
@@ -36,18 +37,24 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
     if encrypts_volume:
         config["KmsKeyId.$"] = "$.plan.endpoint_config.KmsKeyId"
     return {
+        # A run that was in training when this machine was deployed began before runs passed their token on.
+        "TokenGiven": asl.choose(asl.present("$.token", "PlanRelease"), default="WithoutToken"),
+        "WithoutToken": asl.put(None, at="$.token", next_="PlanRelease"),
         "PlanRelease": asl.function(
-            "ReleasePlan", {"story.$": "$.story", "version.$": "$.version", "undo.$": "$.undo"}, result="$.plan",
+            "ReleasePlan", {"story.$": "$.story", "token.$": "$.token", "version.$": "$.version", "undo.$": "$.undo"},
+            result="$.plan",
             next_="ChooseAction",
             fields=("action", "version", "endpoint_name", "model_name", "endpoint_config_name", "model",
                     "endpoint_config", "deployment_config"),
             retry=asl.retries(patient={"EndpointBusy": _BUSY_S, "GuardrailRings": _RINGING_S}),
             on_error=[asl.catch("WasItCurrent", "NeverPromoted"), asl.catch("ReadWhatRings", "GuardrailRings"),
-                      asl.catch("ReleaseFailed")]),
+                      asl.catch("ReadWhoLeases", "LeaseLost"), asl.catch("ReleaseFailed")]),
         # The planner's sentence, which names the alarm; the retrain machine hands it to on-call.
         "ReadWhatRings": asl.put({"said.$": "States.StringToJson($.error.Cause)"}, at="$.error",
                                  next_="GuardrailRings"),
         "GuardrailRings": asl.fail_saying("GuardrailRings", "$.error.said.errorMessage"),
+        "ReadWhoLeases": asl.put({"said.$": "States.StringToJson($.error.Cause)"}, at="$.error", next_="LeaseLost"),
+        "LeaseLost": asl.fail_saying("LeaseLost", "$.error.said.errorMessage"),
         # Nothing was ever promoted: bringing back what serves is then a no-op, anything else a mistake. When the
         # very first release is undone, what it had put up was never promoted and must not go on serving.
         "WasItCurrent": asl.choose(
@@ -153,7 +160,7 @@ class EndpointRelease(Construct):
                  for kind in ("model", "endpoint-config")}
         endpoint = arn("sagemaker", f"endpoint/{naming.endpoint(slug)}")
         self.machine = StateMachine(
-            self, "Machine", name=naming.release_state_machine(slug), start="PlanRelease", key=key,
+            self, "Machine", name=naming.release_state_machine(slug), start="TokenGiven", key=key,
             comment=f"{story.entry.code}: make one version of {slug} what its endpoint serves",
             states=release_states(slug=slug, encrypts_volume=takes_volume_key(story.serving.instance_type)),
             substitutions=functions,

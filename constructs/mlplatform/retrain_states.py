@@ -163,7 +163,8 @@ def _promotion(kind: str, what: dict[str, Any]) -> dict[str, Any]:
 
 def _child(name: str, arguments: dict[str, Any], *, next_: str, on_error: str, result: str | None) -> State:
     select = {"version.$": "$.Output.plan.version"} if result else None
-    return asl.child("ReleaseMachine", name, {"story.$": "$.story", **arguments}, next_=next_, on_error=on_error,
+    given = {"story.$": "$.story", "token.$": "$.lease.token", **arguments}
+    return asl.child("ReleaseMachine", name, given, next_=next_, on_error=on_error,
                      result=result, select=select)
 
 
@@ -228,16 +229,16 @@ def _failure() -> States:
         "ServingTouched": asl.choose(asl.present("$.serving_touched", "RollBackServing"), default="AuditFailure"),
         "RollBackServing": asl.child(
             "ReleaseMachine", "States.Format('{}-back', $.run_id)",
-            {"story.$": "$.story", **_UNDO}, next_="WhyNoRelease",
+            {"story.$": "$.story", "token.$": "$.lease.token", **_UNDO}, next_="WhyNoRelease",
             on_error=[asl.catch("WhyNoRelease", result="$.roll_back_error")], result=None),
         # A child's failure is States.TaskFailed, whatever it was. On-call should not have to look up which alarm
-        # kept a release waiting until its patience ended.
+        # kept a release waiting until its patience ended, or which run took the lease.
         "WhyNoRelease": asl.choose(
-            asl.both(asl.present("$.error.Cause", ""), asl.matches("$.error.Cause", '*"GuardrailRings"*', ""),
-                     "ReadRelease"), default="AuditFailure"),
+            *(asl.both(asl.present("$.error.Cause", ""), asl.matches("$.error.Cause", f'*"{error}"*', ""),
+                       "ReadRelease") for error in ("GuardrailRings", "LeaseLost")), default="AuditFailure"),
         "ReadRelease": asl.put({"release.$": "States.StringToJson($.error.Cause)"}, at="$.error",
-                               next_="NameGuardrail"),
-        "NameGuardrail": asl.put(
+                               next_="NameReleaseError"),
+        "NameReleaseError": asl.put(
             {"Error.$": "States.Format('{}: {}', $.error.release.Error, $.error.release.Cause)"}, at="$.error",
             next_="AuditFailure"),
         "AuditFailure": asl.function(

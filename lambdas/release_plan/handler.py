@@ -1,8 +1,9 @@
-"""{"story", "version": "N"|"current"|"previous", "undo"?} -> {"action": none|create|update, requests ...}.
+"""{"story", "token"?, "version": "N"|"current"|"previous", "undo"?} -> {"action": none|create|update, requests ...}.
 
 EndpointBusy (retry) after a canary was told to abort, a failed endpoint was deleted, or while the
 endpoint moves by itself; GuardrailRings (retry) while an alarm would send the deployment back. Going
-back and undoing wait for no alarm. The signature is verified before anything is planned.
+back and undoing wait for no alarm. LeaseLost when another run took over, also while this one waited. The signature
+is verified before anything is planned.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from contracts import metrics, naming, stories
+from contracts import metrics, naming, records, stories
 from contracts.functions import ReleasePlanEnv
 from contracts.kill_switches import parse_flag
 from contracts.serving import ServingSpec
@@ -19,7 +20,8 @@ from lambdas.release_plan import logic
 from lambdas.release_plan.logic import Action, ServedModel
 from lambdas.shared import endpoints
 from lambdas.shared.aws import client, environment
-from lambdas.shared.errors import EndpointBusy, VersionRejected
+from lambdas.shared.dynamo import read_control
+from lambdas.shared.errors import EndpointBusy, LeaseLost, VersionRejected
 from lambdas.shared.flags import read_flags
 from lambdas.shared.objects import S3Uri
 from lambdas.shared.observability import count, instrumented, logger, put_metric
@@ -32,8 +34,11 @@ from lambdas.shared.signatures import verify_published
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     env, story = environment(ReleasePlanEnv), stories.story(event["story"])
     version = str(event["version"])
-    undo = bool(event.get("undo", False))  # absent in an execution that began before the machine passed it on
+    # Absent in an execution that began before the machine passed them on.
+    undo, token = bool(event.get("undo", False)), event.get("token")
     going_back = undo or version == "previous"
+    if token is not None:
+        _hold_lease(env.CONTROL_TABLE, story.slug, int(token))
     model = _model(version, story.slug, env)
     verify_published(
         client("s3"),
@@ -71,6 +76,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "endpoint_config": logic.endpoint_config_request(spec, name=name),
         "deployment_config": deployment,
     }
+
+
+def _hold_lease(table: str, story: str, token: int) -> None:
+    """A lease that was given back or ran out still has the last holder's token: nobody took over."""
+    lease = read_control(client("dynamodb"), table, story, records.LEASE) or {}
+    if lease.get("token", 0) != token:
+        raise LeaseLost(f"token {token} of {story} is no longer the lease's: {lease.get('holder') or 'another run'} "
+                        "took over, and this run leaves the endpoint to it")
 
 
 def _model(version: str, story: str, env: ReleasePlanEnv) -> ServedModel:

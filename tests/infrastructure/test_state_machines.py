@@ -202,6 +202,16 @@ def test_the_planner_hears_whether_a_release_is_an_undo(assembly: Assembly) -> N
         "Release": False, "Reconcile": False, "RollBackToPrevious": False, "UndoRelease": True, "RollBackServing": True}
 
 
+def test_every_release_plans_under_the_lease_of_the_run_that_asked_for_it(assembly: Assembly) -> None:
+    release = machines(assembly)[RELEASE]["States"]["PlanRelease"]
+    assert release["Parameters"]["Payload"]["token.$"] == "$.token"
+    assert "LeaseLost" in release["Retry"][0]["ErrorEquals"]
+    assert release["Retry"][0]["MaxAttempts"] == 0
+    children = [s["Parameters"]["Input"] for _, s in states(machines(assembly)[RETRAIN])
+                if "startExecution" in s.get("Resource", "")]
+    assert {given["token.$"] for given in children} == {"$.lease.token"}
+
+
 def test_a_release_waits_for_guardrails_no_longer_than_its_lease_lives_and_then_names_what_rings(
         assembly: Assembly) -> None:
     release = machines(assembly)[RELEASE]["States"]

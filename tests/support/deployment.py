@@ -21,7 +21,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from cli import executions, flags, labels, status, traffic
 from cli.target import Target
-from contracts import events, naming, pipeline
+from contracts import events, naming, pipeline, records
 from contracts.deployments import DEPLOYMENTS
 from contracts.kill_switches import GLOBAL_FREEZE
 from contracts.stories.intent_classifier import INTENT_CLASSIFIER
@@ -121,7 +121,7 @@ class Deployed:
     def start_release(self, version: str, *, undo: bool = False) -> str:
         return executions.start(
             self.target, naming.release_state_machine(SLUG),
-            {"story": SLUG, "version": version, "heed_switches": not undo, "undo": undo},
+            {"story": SLUG, "token": self.lease_token(), "version": version, "heed_switches": not undo, "undo": undo},
             name=executions.new_name("release"))
 
     def finish_release(self, arn: str) -> dict[str, Any]:
@@ -164,6 +164,9 @@ class Deployed:
         assert found is not None, "never promoted"
         return found
 
+    def lease_token(self) -> int:
+        return int((status.control_item(self.target, SLUG, records.LEASE) or {}).get("token", 0))
+
     def endpoint(self) -> status.EndpointState:
         return status.endpoint(self.target, SLUG)
 
@@ -182,7 +185,7 @@ class Deployed:
         assert self.serving() == before
 
     def lease_is_free(self) -> bool:
-        return "holder" not in (status.control_item(self.target, SLUG, "LEASE") or {})
+        return "holder" not in (status.control_item(self.target, SLUG, records.LEASE) or {})
 
     def lease(self, action: str, holder: str) -> dict[str, Any]:
         """What another run would do: take the lease or give it back."""

@@ -12,6 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from contracts import manifests, naming, records
+from lambdas.lease.store import DynamoLease
 from lambdas.release_plan import logic
 from lambdas.release_plan.handler import handler
 from lambdas.release_plan.logic import Action, choose_action, deployment_config, endpoint_config_request
@@ -20,12 +21,22 @@ from lambdas.shared.errors import (
     EndpointBusy,
     GuardrailMissing,
     GuardrailRings,
+    LeaseLost,
     NeverPromoted,
     SignatureInvalid,
     SpecUnavailable,
     VersionRejected,
 )
-from tests.unit.lambdas.account import ARTIFACTS, GROUP_ARN, IMAGE, STORY, Account, endpoint_answer, serving_spec
+from tests.unit.lambdas.account import (
+    ARTIFACTS,
+    CONTROL,
+    GROUP_ARN,
+    IMAGE,
+    STORY,
+    Account,
+    endpoint_answer,
+    serving_spec,
+)
 
 Stub = Callable[[str], Stubber]
 PREFILTER = "intent_classifier_prefilter_enabled"
@@ -75,8 +86,8 @@ def alarms(stub: Stub, **states: str) -> None:
         {"AlarmNames": list(serving_spec().guardrail_alarms)})
 
 
-def plan(context: Any, version: str = "current", *, undo: bool = False) -> dict[str, Any]:
-    return handler({"story": STORY, "version": version, "undo": undo}, context)
+def plan(context: Any, version: str = "current", *, undo: bool = False, token: int = 0) -> dict[str, Any]:
+    return handler({"story": STORY, "token": token, "version": version, "undo": undo}, context)
 
 
 def test_the_first_release_creates_an_isolated_endpoint_that_can_verify_its_model(
@@ -389,6 +400,29 @@ def test_undoing_a_reconcile_keeps_the_champions_fleet_and_does_not_bring_the_sp
 ])
 def test_an_undo_wants_the_champions_own_config_while_that_serves(state: EndpointState | None, wanted: str) -> None:
     assert logic.undone(state, "m-v2-new", any_spec="m-v2-") == wanted
+
+
+@pytest.mark.parametrize("undo", [False, True])
+def test_a_run_that_lost_its_lease_plans_nothing_more_and_says_who_took_over(
+    promoted: Account, context: Any, stub: Stub, undo: bool
+) -> None:
+    stub("sagemaker")  # any call of it would be refused
+    lease = DynamoLease(promoted.dynamodb, CONTROL, STORY)
+    mine = lease.acquire("weekly", now=0, expires_at=100, preempt=False)
+    assert mine is not None
+    lease.acquire("rollback", now=1, expires_at=100, preempt=True)
+    with pytest.raises(LeaseLost, match=r"^token 1 of intent-classifier .* rollback took over"):
+        plan(context, undo=undo, token=mine.token)
+
+
+def test_a_lease_that_was_given_back_and_taken_by_nobody_still_carries_its_last_run(
+    promoted: Account, context: Any, stub: Stub
+) -> None:
+    lease = DynamoLease(promoted.dynamodb, CONTROL, STORY)
+    lease.acquire("weekly", now=0, expires_at=100, preempt=False)
+    lease.release("weekly")
+    at_rest(stub, None)
+    assert plan(context, token=1)["action"] == "create"
 
 
 @pytest.mark.parametrize("serves", ["2", None])
