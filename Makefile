@@ -77,7 +77,7 @@ $(STAMPS)/demo: requirements.txt pyproject.toml $(STAMPS)/torch
 
 $(STAMPS)/layer: requirements/lambda_layer.txt | $(STAMPS)/demo
 	$(step) "packages of the Lambda layer into build/lambda_layer"
-	@rm -rf build/lambda_layer build/lambda_layer.new
+	@rm -rf build/lambda_layer build/lambda_layer.zip build/lambda_layer.new
 	@$(PIP) install -q --no-compile --no-deps -t build/lambda_layer.new/python -r requirements/lambda_layer.txt
 	@mv build/lambda_layer.new build/lambda_layer
 	@touch $@

@@ -17,7 +17,7 @@ from contracts.environment import Environment
 from contracts.functions import FunctionContract
 from mlplatform.policies import Statement, allow, arn, service_role
 from mlplatform.retention import log_group
-from mlplatform.staging import ROOT, source_asset
+from mlplatform.staging import ROOT, STAGED, source_asset, write_archive
 
 RUNTIME = "python3.13"
 BUNDLING_CONTEXT = "aws:cdk:bundling-stacks"  # an empty list switches bundling off (tests)
@@ -110,11 +110,13 @@ def _dead_letters(scope: Construct) -> sqs.Queue:
 
 def _layer_asset(scope: Construct) -> s3_assets.Asset:
     """The libraries installed by `make setup`, named by the hash of their requirement file."""
+    archive = _LAYER.with_suffix(".zip")
     if scope.node.try_get_context(BUNDLING_CONTEXT) == []:
-        folder = _LAYER_REQUIREMENTS.parent  # tests look at templates only
-    elif (_LAYER / "python").is_dir():
-        folder = _LAYER
-    else:
-        raise FileNotFoundError(f"{_LAYER.relative_to(ROOT)}/python is missing: run `make setup` first")
-    return s3_assets.Asset(scope, "LayerCode", path=str(folder), asset_hash_type=AssetHashType.CUSTOM,
+        archive = STAGED / "layer-left-out.zip"  # tests look at templates only
+        write_archive(archive, ROOT, [_LAYER_REQUIREMENTS])
+    elif not archive.is_file():
+        if not (_LAYER / "python").is_dir():
+            raise FileNotFoundError(f"{_LAYER.relative_to(ROOT)}/python is missing: run `make setup` first")
+        write_archive(archive, _LAYER, (p for p in _LAYER.rglob("*") if p.is_file()))
+    return s3_assets.Asset(scope, "LayerCode", path=str(archive), asset_hash_type=AssetHashType.CUSTOM,
                            asset_hash=hashlib.sha256(_LAYER_REQUIREMENTS.read_bytes()).hexdigest())

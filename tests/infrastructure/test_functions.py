@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import typing
+import zipfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -83,11 +85,26 @@ def test_a_package_holds_its_function_its_shared_code_and_the_contracts(tmp_path
 
     app = App(outdir=str(tmp_path))
     asset = source_asset(Stack(app, "Any"), "Code", ["contracts", "lambdas/shared", "lambdas/lease"])
-    staged = tmp_path / f"asset.{asset.asset_hash}"
-    assert (staged / "lambdas/lease/handler.py").read_bytes() == (ROOT / "lambdas/lease/handler.py").read_bytes()
-    assert sorted(p.name for p in staged.iterdir()) == ["contracts", "lambdas"]
-    assert {p.name for p in (staged / "lambdas").iterdir()} == {"__init__.py", "lease", "shared"}
-    assert not list(staged.rglob("__pycache__"))
+    with zipfile.ZipFile(tmp_path / f"asset.{asset.asset_hash}.zip") as archive:
+        assert archive.read("lambdas/lease/handler.py") == (ROOT / "lambdas/lease/handler.py").read_bytes()
+        names = {Path(name) for name in archive.namelist()}
+    assert {name.parts[0] for name in names} == {"contracts", "lambdas"}
+    assert {name.parts[1] for name in names if name.parts[0] == "lambdas"} == {"__init__.py", "lease", "shared"}
+    assert not {name for name in names if name.suffix == ".pyc"}
+
+
+def test_the_same_files_give_the_same_archive_whenever_they_were_written(tmp_path: Path) -> None:
+    from mlplatform.staging import write_archive
+
+    source = tmp_path / "source"
+    source.mkdir()
+    file = source / "handler.py"
+    file.write_text("x = 1\n")
+    write_archive(tmp_path / "a.zip", source, [file])
+    os.utime(file, (0, 0))
+    write_archive(tmp_path / "b.zip", source, [file])
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert [p.name for p in tmp_path.glob(".part-*")] == []
 
 
 def test_a_missing_layer_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
