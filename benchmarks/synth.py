@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.common import ROOT, write
 
-ROUNDS = 3
+ROUNDS = 5
 LIMIT_S, LIMIT_RATIO = 20.0, 1.5
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import App, Environment, PermissionsBoundary, Stack, Stage, Tags
+from mlplatform.retention import keep_log_groups
 
 from constructs import Construct
 from contracts import naming
@@ -42,6 +43,7 @@ class DeploymentStage(Stage):
                                      **options("operations", holds_state=False))
         # It watches the story's machines by name, so the order has to be said.
         operations.add_stack_dependency(intent)
+        keep_log_groups(self)
         self.stacks: tuple[Stack, ...] = (data, platform, intent, operations)
         for name, value in {"project": naming.PROJECT, "deployment": deployment.name, **tags}.items():
             Tags.of(self).add(name, value, exclude_resource_types=UNTAGGED)

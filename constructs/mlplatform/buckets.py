@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import Aws, Duration
+from aws_cdk import Duration
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from contracts import naming
+from mlplatform.policies import ACCOUNT
 from mlplatform.retention import removal_policy
 
 _COMMON: dict[str, Any] = {
@@ -31,7 +32,7 @@ class Buckets(Construct):
         self._removal = removal_policy(self, destroyable=destroyable)
         # Log delivery can't use a customer key: S3 accepts SSE-S3 only on a target of access logs.
         self.access_logs = s3.Bucket(
-            self, "AccessLogs", bucket_name=naming.bucket(naming.ACCESS_LOGS, deployment, Aws.ACCOUNT_ID),
+            self, "AccessLogs", bucket_name=naming.bucket(naming.ACCESS_LOGS, deployment, ACCOUNT),
             encryption=s3.BucketEncryption.S3_MANAGED, removal_policy=self._removal,
             lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(365),
                                               noncurrent_version_expiration=Duration.days(30))],
@@ -48,7 +49,7 @@ class Buckets(Construct):
 
     def _bucket(self, id_: str, purpose: str, rules: list[s3.LifecycleRule]) -> s3.Bucket:
         return s3.Bucket(
-            self, id_, bucket_name=naming.bucket(purpose, self._deployment, Aws.ACCOUNT_ID),
+            self, id_, bucket_name=naming.bucket(purpose, self._deployment, ACCOUNT),
             encryption=s3.BucketEncryption.KMS, encryption_key=self._key, bucket_key_enabled=True,
             server_access_logs_bucket=self.access_logs, server_access_logs_prefix=f"{purpose}/",
             lifecycle_rules=rules, removal_policy=self._removal, **_COMMON,

@@ -7,14 +7,14 @@ an export that another stack imports.
 
 from __future__ import annotations
 
-from aws_cdk import Aws, CustomResource, Duration, RemovalPolicy, Token
+from aws_cdk import CustomResource, Duration, RemovalPolicy, Token
 from aws_cdk import aws_codebuild as codebuild
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_kms as kms
 
 from constructs import Construct
 from contracts import naming
-from mlplatform.policies import Statement, allow, arn, service_role, use_key
+from mlplatform.policies import ACCOUNT, Statement, allow, arn, arn_of, service_role, use_key
 from mlplatform.retention import log_group
 from mlplatform.staging import content_hash, source_asset
 
@@ -48,19 +48,19 @@ class ContainerImage(Construct):
             encryption_key=key, removal_policy=RemovalPolicy.RETAIN,
         )
         source = source_asset(self, "Source", _SOURCES)
-        group = log_group(self, "BuildLogs", key_arn=key.key_arn)
+        group = log_group(self, "BuildLogs", key_arn=arn_of(key))
         role = service_role(
             self, "BuildRole", service="codebuild.amazonaws.com", description=f"Builds the {kind} image",
             statements=[
                 allow("s3:GetObject", "s3:GetObjectVersion", on=source.bucket.arn_for_objects(source.s3_object_key)),
                 allow("logs:CreateLogStream", "logs:PutLogEvents", on=group.attr_arn),
-                use_key(key.key_arn), *push_images([self.repository.repository_arn]),
+                use_key(arn_of(key)), *push_images([self.repository.repository_arn]),
             ],
         )
         variable = codebuild.CfnProject.EnvironmentVariableProperty
         self.project = codebuild.CfnProject(
             self, "Project", name=f"{naming.PROJECT}-image-{kind}", service_role=role.role_arn,
-            description=f"Builds {self.repository_name}", encryption_key=key.key_arn,
+            description=f"Builds {self.repository_name}", encryption_key=arn_of(key),
             timeout_in_minutes=_BUILD_MINUTES, artifacts=codebuild.CfnProject.ArtifactsProperty(type="NO_ARTIFACTS"),
             source=codebuild.CfnProject.SourceProperty(
                 type="S3", location=f"{source.s3_bucket_name}/{source.s3_object_key}", build_spec=_BUILDSPEC),
@@ -71,7 +71,7 @@ class ContainerImage(Construct):
                     variable(name="DOCKERFILE", value=f"containers/{kind}/Dockerfile"),
                     variable(name="IMAGE_REPO", value=self.repository_name),
                     variable(name="IMAGE_TAG", value=self.tag),
-                    variable(name="AWS_ACCOUNT_ID", value=Aws.ACCOUNT_ID),
+                    variable(name="AWS_ACCOUNT_ID", value=ACCOUNT),
                 ],
             ),
             logs_config=codebuild.CfnProject.LogsConfigProperty(

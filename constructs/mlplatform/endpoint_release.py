@@ -19,7 +19,7 @@ from contracts import metrics, naming, workflow
 from contracts.instances import takes_volume_key
 from contracts.story import StoryContract
 from mlplatform import asl
-from mlplatform.policies import allow, arn, pass_role, put_metrics
+from mlplatform.policies import allow, arn, arn_of, pass_role, put_metrics
 from mlplatform.realtime_endpoint import read_guardrails
 from mlplatform.state_machine import StateMachine
 
@@ -174,7 +174,7 @@ class EndpointRelease(Construct):
                 allow("sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint", on=endpoint),
                 pass_role([serving_role_arn], to="sagemaker.amazonaws.com"),
                 read_guardrails(slug),  # SageMaker reads them for whoever asks for the update
-                allow("kms:CreateGrant", on=key.key_arn, when={"Bool": {"kms:GrantIsForAWSResource": "true"}}),
+                allow("kms:CreateGrant", on=arn_of(key), when={"Bool": {"kms:GrantIsForAWSResource": "true"}}),
                 put_metrics(metrics.NAMESPACE),
             ],
         )

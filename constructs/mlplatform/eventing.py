@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Aws, Duration
+from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_scheduler as scheduler
@@ -15,7 +15,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 from contracts.events import ALARM_STATE_CHANGE, PARAMETER_STORE_CHANGE
 from mlplatform.platform_function import PlatformFunction
-from mlplatform.policies import allow, service_role
+from mlplatform.policies import ACCOUNT, allow, service_role
 
 # An event older than this is stale: the next schedule, alarm or operator decides anew.
 _MAX_AGE_S, _MAX_ATTEMPTS = 3_600, 8
@@ -65,7 +65,7 @@ class _Rule(Construct):
         self.undelivered.add_to_resource_policy(iam.PolicyStatement(
             sid="RuleMaySend", principals=[iam.ServicePrincipal("events.amazonaws.com")],
             actions=["sqs:SendMessage"], resources=[self.undelivered.queue_arn],
-            conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            conditions={"StringEquals": {"aws:SourceAccount": ACCOUNT}},
         ))
 
 

@@ -14,7 +14,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 from contracts import naming
 from contracts.story import FeatureGroupContract
-from mlplatform.policies import allow, arn, service_role, use_key, write_prefixes
+from mlplatform.policies import allow, arn, arn_of, service_role, use_key, write_prefixes
 
 _GLUE_DATABASE = "sagemaker_featurestore"  # SageMaker's own name for offline stores
 
@@ -37,7 +37,7 @@ class FeatureGroup(Construct):
                           arn("glue", "catalog"),
                           arn("glue", f"database/{_GLUE_DATABASE}"),
                           arn("glue", f"table/{_GLUE_DATABASE}/*")]),
-                use_key(key.key_arn),
+                use_key(arn_of(key)),
             ],
         )
         self.resource = sagemaker.CfnFeatureGroup(
@@ -48,10 +48,10 @@ class FeatureGroup(Construct):
                 for f in contract.features],
             # Typed Any: these two need CloudFormation's own casing.
             online_store_config={
-                "EnableOnlineStore": True, "SecurityConfig": {"KmsKeyId": key.key_arn},
+                "EnableOnlineStore": True, "SecurityConfig": {"KmsKeyId": arn_of(key)},
                 "TtlDuration": {"Unit": "Days", "Value": contract.online_ttl_days}},
             offline_store_config={
-                "S3StorageConfig": {"S3Uri": f"s3://{lake.bucket_name}/{prefix}", "KmsKeyId": key.key_arn},
+                "S3StorageConfig": {"S3Uri": f"s3://{lake.bucket_name}/{prefix}", "KmsKeyId": arn_of(key)},
                 "TableFormat": "Iceberg"},
         )
         self.resource.apply_removal_policy(RemovalPolicy.RETAIN)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from aws_cdk import Aws, RemovalPolicy
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
 
@@ -19,7 +19,7 @@ from mlplatform import asl
 from mlplatform.buckets import Buckets
 from mlplatform.network import Network
 from mlplatform.pipeline_definition import input_path, output_path
-from mlplatform.policies import Statement, allow, arn, pass_role, read_prefixes, write_prefixes
+from mlplatform.policies import ACCOUNT, Statement, allow, arn, arn_of, pass_role, read_prefixes, write_prefixes
 from mlplatform.sagemaker_roles import sagemaker_role
 from mlplatform.state_machine import StateMachine
 
@@ -36,7 +36,7 @@ class LabelDatabase(Construct):
 
 
         self.resource = glue.CfnDatabase(
-            self, "Default", catalog_id=Aws.ACCOUNT_ID,
+            self, "Default", catalog_id=ACCOUNT,
             database_input=glue.CfnDatabase.DatabaseInputProperty(
                 name=naming.GLUE_DATABASE, description="Label records of all stories (Iceberg)"),
         )
@@ -69,7 +69,7 @@ class _LabelJob(Construct):
         self._props = props
         self.role = sagemaker_role(
             self, "Role", description=description, statements=statements, log_group="ProcessingJobs",
-            image_repository=naming.image_repository("training"), key_arn=props.key.key_arn,
+            image_repository=naming.image_repository("training"), key_arn=arn_of(props.key),
             network=props.network if props.network.api_jobs_inside else None,
         )
 
@@ -97,7 +97,7 @@ class _LabelJob(Construct):
     def substitutions(self) -> dict[str, str]:
         """Values of the request's `${...}`."""
         p = self._props
-        values = {"LabelJobRole": self.role.role_arn, "TrainingImage": p.image, "DataKey": p.key.key_arn,
+        values = {"LabelJobRole": self.role.role_arn, "TrainingImage": p.image, "DataKey": arn_of(p.key),
                   "LakeBucket": p.buckets.lake.bucket_name}
         if p.network.api_jobs_inside:
             first, second = p.network.subnet_ids

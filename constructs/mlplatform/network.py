@@ -11,7 +11,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 
 from constructs import Construct
-from mlplatform.policies import allow, service_role
+from mlplatform.policies import allow, arn_of, service_role
 from mlplatform.retention import log_group
 
 FULL_PRIVATE_CONTEXT = "full_private"
@@ -54,7 +54,7 @@ class Network(Construct):
         self.security_group_ids: list[str] = [self.jobs.security_group_id]
 
     def _flow_log(self, key: kms.IKey) -> None:
-        group = log_group(self, "FlowLogs", key_arn=key.key_arn)
+        group = log_group(self, "FlowLogs", key_arn=arn_of(key))
         role = service_role(
             self, "FlowLogRole", service="vpc-flow-logs.amazonaws.com", description="Writes the VPC's flow log",
             statements=[allow("logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams",

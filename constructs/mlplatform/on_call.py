@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aws_cdk import Aws
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 
 from constructs import Construct
+from mlplatform.policies import ACCOUNT
 
 RUNBOOKS = "docs/runbooks"
 
@@ -25,7 +25,7 @@ class OnCall(Construct):
         self.topic.add_to_resource_policy(iam.PolicyStatement(
             sid="AlarmsMayPublish", principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
             actions=["sns:Publish"], resources=[self.topic.topic_arn],
-            conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            conditions={"StringEquals": {"aws:SourceAccount": ACCOUNT}},
         ))
 
 

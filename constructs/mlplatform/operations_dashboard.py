@@ -13,7 +13,7 @@ from constructs import Construct
 from contracts import events, metrics, naming, records
 from contracts.language import LANGUAGES
 from contracts.story import StoryContract
-from mlplatform.policies import arn
+from mlplatform.policies import token_arn
 
 Widget = dict[str, Any]
 _WIDTH, _HEIGHT = 12, 6  # two widgets a row; a row has 24 columns
@@ -32,7 +32,7 @@ class OperationsDashboard(Construct):
     def _story(self, story: StoryContract, region: str) -> list[Widget]:
         slug = story.slug
         variant = ["EndpointName", naming.endpoint(slug), "VariantName", records.VARIANT]
-        machine = ["StateMachineArn", arn("states", f"stateMachine:{naming.retrain_state_machine(slug)}")]
+        machine = ["StateMachineArn", token_arn("states", f"stateMachine:{naming.retrain_state_machine(slug)}")]
         psi = [m for m in story.monitors if m.kind != "concept"]
         return [
             _graph(f"{slug}: latency (us)", region, [

@@ -11,7 +11,7 @@ from constructs import Construct
 from contracts import functions, metrics, naming
 from contracts.story import StoryContract
 from mlplatform.on_call import AlarmProps, alarm
-from mlplatform.policies import arn
+from mlplatform.policies import token_arn
 
 
 class PlatformAlarms(Construct):
@@ -24,7 +24,7 @@ class PlatformAlarms(Construct):
             alarm(self, naming.pascal(props.name.removeprefix(f"{naming.PROJECT}-")), props, topic_arn=topic_arn)
 
     def _machine(self, name: str) -> dict[str, str]:
-        return {"StateMachineArn": arn("states", f"stateMachine:{name}")}
+        return {"StateMachineArn": token_arn("states", f"stateMachine:{name}")}
 
     def _machines(self, stories: Sequence[StoryContract]) -> Iterator[AlarmProps]:
         watched = [(naming.label_ingest_state_machine(), "label-ingest-failed")]

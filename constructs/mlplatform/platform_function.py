@@ -15,7 +15,7 @@ from constructs import Construct
 from contracts import naming
 from contracts.environment import Environment
 from contracts.functions import FunctionContract
-from mlplatform.policies import Statement, allow, arn, service_role
+from mlplatform.policies import Statement, allow, arn, arn_of, service_role
 from mlplatform.retention import log_group
 from mlplatform.staging import ROOT, STAGED, source_asset, write_archive
 
@@ -34,7 +34,7 @@ class FunctionRoom(Construct):
 
     def __init__(self, scope: Construct, id_: str, *, room: str, key: kms.IKey) -> None:
         super().__init__(scope, id_)
-        self._room, self._key_arn = room, key.key_arn
+        self._room, self._key_arn = room, arn_of(key)
         layer = _layer_asset(self)
         self._layer = lambda_.CfnLayerVersion(
             self, "Layer", layer_name=naming.function(room, "libraries"), compatible_runtimes=[RUNTIME],

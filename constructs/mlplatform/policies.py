@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 
 from constructs import Construct
 
@@ -20,9 +22,9 @@ Statement = dict[str, Any]
 
 def allow(*actions: str, on: str | Sequence[str], when: Mapping[str, Any] | None = None) -> Statement:
     """One Allow statement. `on` is never "*" without a comment that says why."""
-    statement: Statement = {
-        "Effect": "Allow", "Action": list(actions), "Resource": [on] if isinstance(on, str) else list(on),
-    }
+    resources = [on] if isinstance(on, str) else on
+    statement: Statement = {"Effect": "Allow", "Action": list(actions),
+                            "Resource": [{"Fn::Sub": r} if _PSEUDO in r else r for r in resources]}
     if when:
         statement["Condition"] = dict(when)
     return statement
@@ -30,11 +32,29 @@ def allow(*actions: str, on: str | Sequence[str], when: Mapping[str, Any] | None
 
 # Read once: every look at a CDK constant is a call into its Node process.
 PARTITION, REGION, ACCOUNT = Aws.PARTITION, Aws.REGION, Aws.ACCOUNT_ID
+_PSEUDO = "${AWS::"
 
 
 def arn(service: str, resource: str) -> str:
-    """An ARN in the stack's own account and region."""
+    """An ARN in the stack's own account and region, for `allow` only: CloudFormation fills in the rest.
+
+    One line of the template each, and no work for CDK, which takes tokens apart and puts them together again.
+    `resource` is plain text; an ARN that holds a token, or stands outside a statement, is a `token_arn`.
+    """
+    if "${Token" in resource:
+        raise ValueError(f"{resource!r} holds a CDK token: use token_arn")
+    return f"arn:{_PSEUDO}Partition}}:{service}:{_PSEUDO}Region}}:{_PSEUDO}AccountId}}:{resource}"
+
+
+def token_arn(service: str, resource: str) -> str:
+    """The same as text of CDK tokens, for any property."""
     return f"arn:{PARTITION}:{service}:{REGION}:{ACCOUNT}:{resource}"
+
+
+@cache
+def arn_of(key: kms.IKey) -> str:
+    """A key's ARN as a token, which dozens of resources ask for."""
+    return key.key_arn
 
 
 def pass_role(role_arns: Sequence[str], *, to: str) -> Statement:

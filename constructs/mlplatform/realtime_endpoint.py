@@ -18,7 +18,7 @@ from contracts.story import StoryContract
 from mlplatform.buckets import Buckets
 from mlplatform.network import Network
 from mlplatform.on_call import AlarmProps, alarm
-from mlplatform.policies import Statement, allow, arn, read_prefixes
+from mlplatform.policies import Statement, allow, arn, arn_of, read_prefixes
 from mlplatform.sagemaker_roles import sagemaker_role
 
 MAX_5XX_SHARE = 0.01  # of requests in a minute; a canary carries too few for a finer line
@@ -44,7 +44,7 @@ class RealtimeEndpoint(Construct):
         self.name = naming.endpoint(slug)
         self.role = sagemaker_role(
             self, "Role", description=f"Serves {slug}", log_group=f"Endpoints/{self.name}",
-            image_repository=naming.image_repository("serving"), key_arn=props.key.key_arn, network=props.network,
+            image_repository=naming.image_repository("serving"), key_arn=arn_of(props.key), network=props.network,
             statements=[
                 *read_prefixes(props.buckets.artifacts.bucket_arn, naming.all_models_prefix(slug)),
                 read_guardrails(slug),  # SageMaker reads them as the endpoint's role
@@ -57,7 +57,7 @@ class RealtimeEndpoint(Construct):
         self.spec = ServingSpec(
             story=slug, instance_type=serving.instance_type, min_instances=serving.min_instances,
             max_instances=serving.max_instances, invocations_per_instance=serving.invocations_per_instance,
-            image=props.image, role_arn=self.role.role_arn, kms_key=props.key.key_arn,
+            image=props.image, role_arn=self.role.role_arn, kms_key=arn_of(props.key),
             subnets=tuple(props.network.subnet_ids), security_groups=tuple(props.network.security_group_ids),
             guardrail_alarms=tuple(guardrails), canary=serving.canary,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import RemovalPolicy
+from aws_cdk import RemovalPolicies, RemovalPolicy
 from aws_cdk import aws_logs as logs
 
 from constructs import Construct
@@ -18,7 +18,12 @@ def removal_policy(scope: Construct, *, destroyable: bool) -> RemovalPolicy:
 
 
 def log_group(scope: Construct, id_: str, *, key_arn: str, name: str | None = None) -> logs.CfnLogGroup:
-    """Encrypted and kept for three months; it outlives its stack as data does."""
-    group = logs.CfnLogGroup(scope, id_, log_group_name=name, retention_in_days=LOG_RETENTION_DAYS, kms_key_id=key_arn)
-    group.apply_removal_policy(removal_policy(scope, destroyable=True))
-    return group
+    """Encrypted and kept for three months; `keep_log_groups` says what becomes of it when its stack goes."""
+    return logs.CfnLogGroup(scope, id_, log_group_name=name, retention_in_days=LOG_RETENTION_DAYS, kms_key_id=key_arn)
+
+
+def keep_log_groups(scope: Construct) -> None:
+    """Log groups below `scope` outlive their stacks as data does: one aspect instead of a word to each of them."""
+    policies = RemovalPolicies.of(scope)
+    gone = removal_policy(scope, destroyable=True) is RemovalPolicy.DESTROY
+    (policies.destroy if gone else policies.retain)(apply_to_resource_types=[logs.CfnLogGroup.CFN_RESOURCE_TYPE_NAME])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from constructs import Construct
 from mlplatform.container_image import pull_images
 from mlplatform.network import Network
-from mlplatform.policies import ServiceRole, Statement, allow, arn, service_role, use_key
+from mlplatform.policies import ServiceRole, Statement, allow, arn, service_role, token_arn, use_key
 
 
 def _logs(group: str) -> list[Statement]:
@@ -28,8 +28,8 @@ def _interfaces(network: Network) -> list[Statement]:
         allow("ec2:CreateNetworkInterface", "ec2:CreateNetworkInterfacePermission", "ec2:DeleteNetworkInterface",
               "ec2:DeleteNetworkInterfacePermission", on=[
                   arn("ec2", "network-interface/*"),
-                  *(arn("ec2", f"subnet/{subnet}") for subnet in network.subnet_ids),
-                  *(arn("ec2", f"security-group/{group}") for group in network.security_group_ids)]),
+                  *(token_arn("ec2", f"subnet/{subnet}") for subnet in network.subnet_ids),
+                  *(token_arn("ec2", f"security-group/{group}") for group in network.security_group_ids)]),
         # Describe calls have no resource-level permissions.
         allow("ec2:DescribeNetworkInterfaces", "ec2:DescribeVpcs", "ec2:DescribeDhcpOptions", "ec2:DescribeSubnets",
               "ec2:DescribeSecurityGroups", on="*"),

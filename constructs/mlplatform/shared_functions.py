@@ -10,7 +10,7 @@ from contracts import functions as f
 from mlplatform.container_image import ContainerImage
 from mlplatform.kill_switches import read_all_flags
 from mlplatform.platform_function import FunctionRoom, function_arn
-from mlplatform.policies import allow, use_key
+from mlplatform.policies import allow, arn_of, use_key
 
 ROOM = "platform"
 # Longer than the longest execution: a holder that crashed blocks this long at most, a roll-back never waits.
@@ -23,7 +23,7 @@ class SharedFunctions(Construct):
                  images: list[ContainerImage]) -> None:
         super().__init__(scope, id_)
         room = FunctionRoom(self, "Room", room=ROOM, key=key)
-        data = use_key(key.key_arn)
+        data = use_key(arn_of(key))
         self.lease = room.function(
             f.LEASE, environment=f.LeaseEnv(CONTROL_TABLE=control.table_name, LEASE_TTL_S=LEASE_TTL_S),
             statements=[allow("dynamodb:GetItem", "dynamodb:UpdateItem", on=control.table_arn), data])

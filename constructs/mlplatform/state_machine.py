@@ -11,7 +11,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 from contracts import workflow
 from mlplatform.asl import State
-from mlplatform.policies import Statement, allow, arn, service_role, use_key
+from mlplatform.policies import Statement, allow, arn, arn_of, service_role, use_key
 from mlplatform.retention import log_group
 
 # Log delivery and X-Ray have no resource-level permissions.
@@ -35,10 +35,10 @@ class StateMachine(Construct):
                       "States": dict(states)}
         self.role = service_role(
             self, "Role", service="states.amazonaws.com", description=f"What {name} may call",
-            statements=[*statements, use_key(key.key_arn), _TRACE, _DELIVER_LOGS],
+            statements=[*statements, use_key(arn_of(key)), _TRACE, _DELIVER_LOGS],
         )
         # The vendedlogs prefix keeps Step Functions from growing the account's log resource policy.
-        group = log_group(self, "Logs", name=f"/aws/vendedlogs/states/{name}", key_arn=key.key_arn)
+        group = log_group(self, "Logs", name=f"/aws/vendedlogs/states/{name}", key_arn=arn_of(key))
         self.resource = sfn.CfnStateMachine(
             self, "Default", state_machine_name=name, state_machine_type="STANDARD", role_arn=self.role.role_arn,
             definition_string=json.dumps(definition, separators=(",", ":")),
@@ -51,7 +51,7 @@ class StateMachine(Construct):
             ),
             tracing_configuration=sfn.CfnStateMachine.TracingConfigurationProperty(enabled=True),
             encryption_configuration=sfn.CfnStateMachine.EncryptionConfigurationProperty(
-                type="CUSTOMER_MANAGED_KMS_KEY", kms_key_id=key.key_arn, kms_data_key_reuse_period_seconds=300),
+                type="CUSTOMER_MANAGED_KMS_KEY", kms_key_id=arn_of(key), kms_data_key_reuse_period_seconds=300),
         )
 
     @property

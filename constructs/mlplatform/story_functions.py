@@ -22,6 +22,7 @@ from mlplatform.policies import (
     Statement,
     allow,
     arn,
+    arn_of,
     put_metrics,
     read_prefixes,
     use_key,
@@ -51,7 +52,7 @@ class StoryFunctions(Construct):
         super().__init__(scope, id_)
         self._props, self._slug = props, props.story.slug
         self._room = FunctionRoom(self, "Room", room=self._slug, key=props.key)
-        self._data = use_key(props.key.key_arn)
+        self._data = use_key(arn_of(props.key))
         self.run_plan, self.judge, self.publish = self._run_plan(), self._judge(), self._publish()
         self.release_plan, self.release_check = self._release_plan(), self._release_check()
         self.promote, self.drift_monitor = self._promote(), self._drift_monitor()
@@ -97,22 +98,22 @@ class StoryFunctions(Construct):
     def _publish(self) -> PlatformFunction:
         models, p = naming.all_models_prefix(self._slug), self._props
         return self._room.function(f.PUBLISH, environment=f.PublishEnv(
-            ARTIFACTS_BUCKET=p.buckets.artifacts.bucket_name, SIGNING_KEY_ARN=p.signing_key.key_arn,
+            ARTIFACTS_BUCKET=p.buckets.artifacts.bucket_name, SIGNING_KEY_ARN=arn_of(p.signing_key),
             SERVING_IMAGE=p.serving_image,
         ), statements=[
             *self._read_artifacts(naming.all_runs_prefix(self._slug), models), self._write_artifacts(models),
-            allow("kms:Sign", "kms:Verify", on=p.signing_key.key_arn,
+            allow("kms:Sign", "kms:Verify", on=arn_of(p.signing_key),
                   when={"StringEquals": {"kms:MessageType": "DIGEST"}}),
             self._packages("CreateModelPackage", "DescribeModelPackage", "ListModelPackages"), self._data])
 
     def _release_plan(self) -> PlatformFunction:
         p = self._props
         return self._room.function(f.RELEASE_PLAN, environment=f.ReleasePlanEnv(
-            CONTROL_TABLE=p.control.table_name, SIGNING_KEY_ARN=p.signing_key.key_arn,
+            CONTROL_TABLE=p.control.table_name, SIGNING_KEY_ARN=arn_of(p.signing_key),
             MODEL_PACKAGE_GROUP_ARN=p.registry.group_arn,
         ), statements=[
             self._control("GetItem", "PutItem"), *self._read_artifacts(naming.all_models_prefix(self._slug)),
-            allow("kms:Verify", "kms:GetPublicKey", on=p.signing_key.key_arn),
+            allow("kms:Verify", "kms:GetPublicKey", on=arn_of(p.signing_key)),
             self._packages("DescribeModelPackage"), self._spec(), read_flags(p.story.techniques),
             self._endpoint("DescribeEndpoint", "DeleteEndpoint"), read_guardrails(self._slug),
             put_metrics(metrics.NAMESPACE), self._data])

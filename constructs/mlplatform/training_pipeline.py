@@ -30,6 +30,7 @@ from mlplatform.policies import (
     Statement,
     allow,
     arn,
+    arn_of,
     pass_role,
     read_prefixes,
     service_role,
@@ -50,7 +51,7 @@ class TrainingPipelineProps:
 
 def volume(sizing: JobSizing, key: kms.IKey) -> Volume:
     return Volume(instance_type=sizing.instance_type, instances=sizing.instances, gb=sizing.volume_gb,
-                  key_arn=key.key_arn if takes_volume_key(sizing.instance_type) else None)
+                  key_arn=arn_of(key) if takes_volume_key(sizing.instance_type) else None)
 
 
 class TrainingPipeline(Construct):
@@ -84,7 +85,7 @@ class TrainingPipeline(Construct):
         return {
             step: sagemaker_role(
                 self, f"{step}Role", description=f"{slug}: the {step.lower()} job", statements=statements,
-                image_repository=naming.image_repository("training"), key_arn=self._props.key.key_arn,
+                image_repository=naming.image_repository("training"), key_arn=arn_of(self._props.key),
                 network=self._props.network,
                 log_group="TrainingJobs" if step == workflow.TRAIN_STEP else "ProcessingJobs",
             )
@@ -100,7 +101,7 @@ class TrainingPipeline(Construct):
                       "sagemaker:CreateProcessingJob", "sagemaker:DescribeProcessingJob",
                       "sagemaker:StopProcessingJob", "sagemaker:AddTags", on=jobs),
                 pass_role([role.role_arn for role in self.job_roles.values()], to="sagemaker.amazonaws.com"),
-                use_key(self._props.key.key_arn),
+                use_key(arn_of(self._props.key)),
             ],
         )
 
@@ -130,7 +131,7 @@ class TrainingPipeline(Construct):
             inputs={"dataset": run[pipeline.DATASET_URI].reference()},
             outputs={"prepared": self._prepared(run)},
             volume=volume(p.story.prepare, p.key), max_runtime_s=p.story.prepare.max_runtime_s,
-            key_arn=p.key.key_arn, vpc_config=p.network.vpc_config,
+            key_arn=arn_of(p.key), vpc_config=p.network.vpc_config,
             environment={"RUN_ID": run[pipeline.RUN_ID].reference()},
         )
 
@@ -143,7 +144,7 @@ class TrainingPipeline(Construct):
             channels={"train": self._prepared(run), "pretrained": run[pipeline.PRETRAINED_URI].reference()},
             output=join(output, pipeline.MODEL_FOLDER.rstrip("/")), checkpoints=join(output, "checkpoints"),
             volume=volume(p.story.training, p.key), max_runtime_s=p.story.training.max_runtime_s,
-            key_arn=p.key.key_arn, vpc_config=p.network.vpc_config, depends_on=[workflow.PREPARE_STEP],
+            key_arn=arn_of(p.key), vpc_config=p.network.vpc_config, depends_on=[workflow.PREPARE_STEP],
         )
 
     def _evaluate(self, run: dict[str, Parameter]) -> ProcessingStep:
@@ -165,7 +166,7 @@ class TrainingPipeline(Construct):
             outputs={"evaluation": join(run[pipeline.OUTPUT_URI].reference(),
                                         pipeline.EVALUATION_FOLDER.rstrip("/"))},
             volume=volume(p.story.evaluation, p.key), max_runtime_s=p.story.evaluation.max_runtime_s,
-            key_arn=p.key.key_arn, vpc_config=p.network.vpc_config, depends_on=[workflow.PREPARE_STEP],
+            key_arn=arn_of(p.key), vpc_config=p.network.vpc_config, depends_on=[workflow.PREPARE_STEP],
             environment={"RUN_ID": run[pipeline.RUN_ID].reference()},
         )
 
