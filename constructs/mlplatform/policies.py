@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
@@ -51,10 +51,14 @@ def token_arn(service: str, resource: str) -> str:
     return f"arn:{PARTITION}:{service}:{REGION}:{ACCOUNT}:{resource}"
 
 
-@cache
+_KEY_ARNS: WeakKeyDictionary[kms.IKey, str] = WeakKeyDictionary()
+
+
 def arn_of(key: kms.IKey) -> str:
-    """A key's ARN as a token, which dozens of resources ask for."""
-    return key.key_arn
+    """A key's ARN as a token, which dozens of resources ask for: read once, too."""
+    if key not in _KEY_ARNS:
+        _KEY_ARNS[key] = key.key_arn
+    return _KEY_ARNS[key]
 
 
 def pass_role(role_arns: Sequence[str], *, to: str) -> Statement:
