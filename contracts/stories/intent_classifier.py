@@ -53,7 +53,7 @@ INTENT_CLASSIFIER = StoryContract(
         "max-steps": "0",
         "learning-rate": "3e-4",  # of the top layer; each layer below learns at 0.9 of the one above
         "batch-size": "32",
-        "calibration-rows": "128",
+        "calibration-rows": "256",
         "seed": "13",
     },
     # Friday 03:00 in Tokyo; Japan has no daylight saving, but the zone says what is meant.

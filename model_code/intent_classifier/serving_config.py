@@ -26,6 +26,7 @@ class ServingConfig:
     labels: tuple[str, ...]
     max_tokens: int
     temperature: float
+    lexical_weight: float = 0.0  # 0: the artifact has no lexical model
     rules: tuple[Rule, ...] = ()
 
     def write(self, folder: Path) -> None:

@@ -4,8 +4,8 @@
 
 Channels `train` (prepare's output) and `pretrained`; hyperparameters from SageMaker, arguments win.
 Under `torchrun` every process trains its share and the first one exports. SM_MODEL_DIR gets
-`pytorch/` (Hugging Face folder, float16), `serving/` (OpenVINO IR, tokenizer.json, config.json) and
-`training.json`.
+`pytorch/` (Hugging Face folder, float16), `serving/` (OpenVINO IR, lexical model, tokenizer.json, config.json)
+and `training.json`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ import torch
 import torch.distributed as dist
 
 from contracts.datasets import is_golden
-from model_code.common.calibration import fit_temperature
+from model_code.common.calibration import fit_temperature, mean_surprise
 from model_code.common.hashing import code_sha256, combined_sha256, folder_files
 from model_code.common.log import log_event
 from model_code.common.sagemaker_job import TrainingJob, parse_config
 from model_code.common.tokens import TOKENIZER_FILE, TextTokenizer
 from model_code.intent_classifier.classifier import IntentClassifier, load_head, new_classifier, save_classifier
 from model_code.intent_classifier.head_start import balanced_places, started_head
+from model_code.intent_classifier.lexical import LexicalModel, fit_lexical
 from model_code.intent_classifier.prefilter import measured_rules
 from model_code.intent_classifier.rows import TRAIN_FILE, Example, Meta, read_meta, read_rows
 from model_code.intent_classifier.serving_config import ServingConfig
@@ -53,6 +54,8 @@ class Trained:
     model: IntentClassifier
     temperature: float
     steps: int
+    lexical: LexicalModel | None = None
+    lexical_weight: float = 0.0
 
 
 def start_distributed() -> Distributed:
@@ -118,13 +121,33 @@ def train_classifier(
             log_event("step", step=step, loss=round(loss, 4))
 
     steps = fit(model, data, config, where=where, checkpoints=checkpoints, on_step=report)
-    temperature = 1.0
+    lexical, weight, temperature = None, 0.0, 1.0
+    if config.lexical_weight and where.main:
+        lexical = fit_lexical([row.text for row in used], data.labels, classes=len(labels))
+        weight = config.lexical_weight if lexical else 0.0
     if held:
         part = encode(tokenizer, held, labels)
-        temperature = fit_temperature(logits_of(model, part, config, where.device), np.asarray(part.labels))
+        logits = logits_of(model, part, config, where.device)
+        weight, temperature = fused(logits, part.labels, lexical, [row.text for row in held], weight)
     if where.main:
         checkpoints.clear()
-    return Trained(model=model.to("cpu"), temperature=temperature, steps=steps)
+    return Trained(model=model.to("cpu"), temperature=temperature, steps=steps, lexical=lexical if weight else None,
+                   lexical_weight=weight)
+
+
+def fused(
+    logits: np.ndarray, labels: Sequence[int], lexical: LexicalModel | None, texts: Sequence[str], weight: float,
+) -> tuple[float, float]:
+    """(weight, temperature) on held-out rows: the lexical model stays only where it makes them less surprising."""
+    numbers = np.asarray(labels)
+    alone = fit_temperature(logits, numbers)
+    if lexical is None:
+        return 0.0, alone
+    both = logits + weight * lexical.log_probabilities(texts)
+    together = fit_temperature(both, numbers)
+    if mean_surprise(both, numbers, temperature=together) < mean_surprise(logits, numbers, temperature=alone):
+        return weight, together
+    return 0.0, alone
 
 
 def write_model(
@@ -138,11 +161,14 @@ def write_model(
     part = [rows[i] for i in balanced_places([labels.index(r.label) for r in rows], config.calibration_rows)]
     calibration = [e.ids for e in tokenizer.encode_batch([r.text for r in part])] if config.calibration_rows else []
     serving = model_dir / "serving"
-    export(trained.model, serving, calibration=calibration, pad_id=tokenizer.pad_id)
+    export(trained.model, serving, calibration=calibration, pad_id=tokenizer.pad_id, keep=config.feed_forward_keep)
+    if trained.lexical is not None:
+        trained.lexical.write(serving)
     (serving / TOKENIZER_FILE).write_bytes((pretrained / TOKENIZER_FILE).read_bytes())
     ServingConfig(
         story=meta.story, taxonomy=meta.taxonomy.name, labels=labels, max_tokens=config.max_tokens,
-        temperature=trained.temperature, rules=tuple(measured_rules(meta.taxonomy.name, rows)),
+        temperature=trained.temperature, lexical_weight=trained.lexical_weight,
+        rules=tuple(measured_rules(meta.taxonomy.name, rows)),
     ).write(serving)
 
 
@@ -163,7 +189,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         seconds = time.monotonic() - started
         record = {
             "story": meta.story, "seed": config.seed, "hyperparameters": asdict(config), "rows": len(rows),
-            "steps": trained.steps, "temperature": trained.temperature, "seconds": seconds,
+            "steps": trained.steps, "temperature": trained.temperature, "lexical_weight": trained.lexical_weight,
+            "seconds": seconds,
             "fit_seconds": fitted - started, "processes": where.world, "code_sha256": code_sha256(),
             "base_model_sha256": combined_sha256(folder_files(pretrained)), "freeze_id": meta.freeze.get("freeze_id"),
         }

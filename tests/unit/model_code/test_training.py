@@ -80,7 +80,7 @@ def test_the_exported_graph_answers_as_pytorch_does() -> None:
         with torch.no_grad():
             expected = model(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long)).numpy()
         found = predictor._logits([ids])
-        rounding = 0.05 * np.abs(expected).max()  # int8 weights, bf16 in between
+        rounding = 0.05 * np.abs(expected).max()  # int8 weights
         assert np.abs(found - expected).max() < rounding
         runner_up, best = np.sort(expected[0])[-2:]
         assert found.argmax() == expected.argmax() or best - runner_up < 2 * rounding
