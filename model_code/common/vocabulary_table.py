@@ -27,8 +27,9 @@ class VocabularyTable:
     """Token ids -> vectors, float32."""
 
     def __init__(self, folder: Path) -> None:
-        self._codes = np.load(folder / CODES_FILE, mmap_mode="r")
-        self._scales = np.load(folder / SCALES_FILE, mmap_mode="r")
+        # Plain views of the mapped files: numpy's own class for them makes each look-up slower.
+        self._codes = np.asarray(np.load(folder / CODES_FILE, mmap_mode="r"))
+        self._scales = np.asarray(np.load(folder / SCALES_FILE, mmap_mode="r"))
 
     def lookup(self, ids: NDArray[np.integer]) -> NDArray[np.float32]:
         """Shape (..., width). IndexError when an id is not in the vocabulary."""

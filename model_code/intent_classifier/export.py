@@ -1,7 +1,7 @@
 """PyTorch -> what serves: an OpenVINO graph with int8 weights, and the vocabulary as a table beside it.
 
 With calibration rows the activations are int8 too (post-training quantisation): a third faster,
-ten seconds more. They also say which half of the feed-forward units may go. A run of a few steps goes without both.
+ten seconds more. They also say which feed-forward units may go. A run of a few steps goes without both.
 """
 
 from __future__ import annotations

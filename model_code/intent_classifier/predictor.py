@@ -33,6 +33,30 @@ class Prediction:
     features: dict[str, float]
 
 
+class _FixedLength:
+    """A graph compiled for one text of one length, with tensors that stay: naming them in each call costs 0.3 ms."""
+
+    def __init__(self, graph: ov.Model, length: int, settings: dict[str, object]) -> None:
+        width = graph.input("vectors").get_partial_shape()[2].get_length()
+        shapes = {"vectors": [1, length, width], "attention_mask": [1, length]}
+        shaped = graph.clone()
+        shaped.reshape({name: ov.PartialShape(shape) for name, shape in shapes.items()})
+        self._request = ov.compile_model(shaped, "CPU", settings).create_infer_request()
+        self._vectors = np.zeros(shapes["vectors"], np.float32)
+        self._mask = np.zeros(shapes["attention_mask"], np.int64)
+        self._request.set_tensor("vectors", ov.Tensor(self._vectors, shared_memory=True))
+        self._request.set_tensor("attention_mask", ov.Tensor(self._mask, shared_memory=True))
+        self._logits = self._request.get_output_tensor(0).data
+
+    def logits(self, vectors: NDArray[np.float32], mask: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Shape (1, labels)."""
+        np.copyto(self._vectors, vectors)
+        np.copyto(self._mask, mask)
+        self._request.start_async()
+        self._request.wait()
+        return np.array(self._logits, dtype=np.float32)
+
+
 class Predictor:
     """One compiled model. Not for two threads at once: an inference request holds one set of tensors."""
 
@@ -48,7 +72,7 @@ class Predictor:
         self._settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
                           "ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}
         self._free = ov.compile_model(self._graph, "CPU", self._settings).create_infer_request()
-        self._fixed: dict[int, ov.InferRequest] = {}
+        self._fixed: dict[int, _FixedLength] = {}
 
     def warm_up(self) -> None:
         """Compile for every short length and run each once, before the first request has to wait for it.
@@ -56,18 +80,17 @@ class Predictor:
         A graph of one shape is a third faster than the shape-free one, which takes longer texts and
         batches; it costs a tenth of a second and 60 MB.
         """
-        width = self._graph.input("vectors").get_partial_shape()[2]
         for length in SHORT_LENGTHS:
-            graph = self._graph.clone()
-            graph.reshape({"vectors": ov.PartialShape([1, length, width]),
-                           "attention_mask": ov.PartialShape([1, length])})
-            self._fixed[length] = ov.compile_model(graph, "CPU", self._settings).create_infer_request()
+            self._fixed[length] = _FixedLength(self._graph, length, self._settings)
             self._logits([[self._tokenizer.pad_id] * length])
 
     def _logits(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         ids, mask = padded(batch, pad_id=self._tokenizer.pad_id)
-        request = self._fixed.get(ids.shape[1], self._free) if len(batch) == 1 else self._free
-        result = request.infer({"vectors": self._table.lookup(ids), "attention_mask": mask}, share_inputs=True)
+        vectors = self._table.lookup(ids)
+        fixed = self._fixed.get(ids.shape[1]) if len(batch) == 1 else None
+        if fixed is not None:
+            return fixed.logits(vectors, mask)
+        result = self._free.infer({"vectors": vectors, "attention_mask": mask}, share_inputs=True)
         return np.array(result[0], dtype=np.float32)
 
     def _probabilities(self, batch: Sequence[Sequence[int]], texts: Sequence[str]) -> NDArray[np.floating]:

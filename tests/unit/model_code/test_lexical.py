@@ -10,7 +10,7 @@ from scipy.sparse import hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from model_code.intent_classifier.lexical import FLOOR, KINDS, LexicalModel, fit_lexical
+from model_code.intent_classifier.lexical import FLOOR, KINDS, LexicalModel, fit_lexical, piece_codes
 from model_code.intent_classifier.rows import read_rows
 from model_code.intent_classifier.train import fused
 from tests.support import tiny_model
@@ -22,7 +22,7 @@ UNSEEN = ["order the album", "ｐｌａｙ JAZZ", "返金の order", "", "zzz qq
 
 
 def by_scikit_learn(texts: list[str]) -> np.ndarray:
-    vectorizers = [TfidfVectorizer(analyzer=codes, sublinear_tf=True) for codes in KINDS.values()]
+    vectorizers = [TfidfVectorizer(analyzer=codes, sublinear_tf=True) for codes in KINDS]
     rows = hstack([v.fit_transform(TEXTS) for v in vectorizers])
     model = LogisticRegression(C=10, max_iter=1_000).fit(rows, LABELS)
     return model.predict_log_proba(hstack([v.transform(texts) for v in vectorizers]))
@@ -71,7 +71,7 @@ def test_without_two_labels_or_any_letters_there_is_no_lexical_model(texts: list
 def test_texts_without_words_of_two_letters_are_told_by_their_pieces() -> None:
     model = fit_lexical(["a a", "b b", "a", "b"], [0, 1, 0, 1], classes=2)
     assert model is not None
-    assert list(model.tables) == ["pieces"]
+    assert set(model.codes.tolist()) == {code for text in ("a", "b") for code in piece_codes(text)}
     assert model.log_probabilities(["b"]).argmax() == 1
 
 
