@@ -1,7 +1,7 @@
 """Feed-forward layers with fewer hidden units, the rest standing in for those that go: what serves, not what trains.
 
-Two thirds of a transformer's arithmetic are in its feed-forward layers, and a fine-tuned one does without many of their units.
-Kept are the units that move the layer's output most; the output matrix is fitted again by least squares, so that
+Two thirds of a transformer's arithmetic are in its feed-forward layers, and a fine-tuned one does without many of their
+units. Kept are the units that move the layer's output most; the output matrix is fitted again by least squares, so that
 the layer answers as before on the calibration texts (He et al. 2017, arXiv:1707.06168; for transformers
 Kwon et al. 2022, arXiv:2204.09656). No labels, no training. Done on the graph, so it fits every encoder.
 """
