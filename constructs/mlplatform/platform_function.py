@@ -17,7 +17,7 @@ from contracts.environment import Environment
 from contracts.functions import FunctionContract
 from mlplatform.policies import Statement, allow, arn, arn_of, service_role
 from mlplatform.retention import log_group
-from mlplatform.staging import ROOT, STAGED, source_asset, write_archive
+from mlplatform.staging import ROOT, STAGED, source_asset, source_files, write_archive
 
 RUNTIME = "python3.13"
 BUNDLING_CONTEXT = "aws:cdk:bundling-stacks"  # an empty list switches bundling off (tests)
@@ -117,6 +117,6 @@ def _layer_asset(scope: Construct) -> s3_assets.Asset:
     elif not archive.is_file():
         if not (_LAYER / "python").is_dir():
             raise FileNotFoundError(f"{_LAYER.relative_to(ROOT)}/python is missing: run `make setup` first")
-        write_archive(archive, _LAYER, (p for p in _LAYER.rglob("*") if p.is_file()))
+        write_archive(archive, _LAYER, source_files(_LAYER))
     return s3_assets.Asset(scope, "LayerCode", path=str(archive), asset_hash_type=AssetHashType.CUSTOM,
                            asset_hash=hashlib.sha256(_LAYER_REQUIREMENTS.read_bytes()).hexdigest())

@@ -25,7 +25,7 @@ STAGED = ROOT / "build" / "assets"
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the same files give the same bytes
 
 
-def _files(folder: Path) -> list[Path]:
+def source_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*")
                   if p.is_file() and "__pycache__" not in p.parts and p.suffix != ".pyc" and p.name != ".DS_Store")
 
@@ -37,7 +37,7 @@ def content_hash(folders: tuple[str, ...]) -> str:
     for folder in folders:
         if not (ROOT / folder).is_dir():
             raise ValueError(f"asset folder {folder!r} does not exist below the repository root; check its name")
-        for file in _files(ROOT / folder):
+        for file in source_files(ROOT / folder):
             body = file.read_bytes()
             digest.update(f"{file.relative_to(ROOT).as_posix()}\0{len(body)}\0".encode())
             digest.update(body)
@@ -49,7 +49,7 @@ def staged(folders: tuple[str, ...]) -> Path:
     """An archive below build/ that holds the folders under their own names; named by content, so made once."""
     target = STAGED / f"{content_hash(folders)}.zip"
     if not target.is_file():
-        files = {file for folder in folders for file in _files(ROOT / folder)}
+        files = {file for folder in folders for file in source_files(ROOT / folder)}
         # `lambdas/judge` is imported as lambdas.judge: its parent must be a package there too.
         parents = {ROOT / Path(folder).parts[0] / "__init__.py" for folder in folders if "/" in folder}
         write_archive(target, ROOT, files | {init for init in parents if init.is_file()})

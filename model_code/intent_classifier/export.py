@@ -70,7 +70,8 @@ def quantised(graph: ov.Model, rows: Sequence[Sequence[int]], feed: Feed) -> ov.
         if not rows:
             return nncf.compress_weights(graph)
         return nncf.quantize(
-            graph, nncf.Dataset(list(rows), feed), model_type=nncf.ModelType.TRANSFORMER, subset_size=INT8_ROWS,
+            graph, nncf.Dataset(list(rows), feed), model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=min(INT8_ROWS, len(rows)),
             # Attention itself is a hundredth of the arithmetic of a short text: in int8 it costs more than it saves.
             ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(

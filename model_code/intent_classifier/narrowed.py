@@ -40,6 +40,8 @@ class _FeedForward:
 def narrow(graph: ov.Model, rows: Sequence[Sequence[int]], feed: Feed, *, keep: float) -> int:
     """Narrow every feed-forward layer of the graph in place to `keep` of its units; returns how many were."""
     layers = _feed_forwards(graph)
+    if not layers:  # an encoder of another build, gated for example: it serves whole
+        return 0
     for layer, (mean, covariance) in zip(layers, _moments(graph, layers, rows, feed), strict=True):
         _narrow(layer, mean, covariance, keep)
     graph.validate_nodes_and_infer_types()

@@ -78,7 +78,7 @@ class Predictor:
         """Compile for every short length and run each once, before the first request has to wait for it.
 
         A graph of one shape is a third faster than the shape-free one, which takes longer texts and
-        batches; it costs a tenth of a second and 60 MB.
+        batches; it costs a tenth of a second and a copy of the int8 weights.
         """
         for length in SHORT_LENGTHS:
             self._fixed[length] = _FixedLength(self._graph, length, self._settings)

@@ -212,6 +212,23 @@ def test_every_release_plans_under_the_lease_of_the_run_that_asked_for_it(assemb
     assert {given["token.$"] for given in children} == {"$.lease.token"}
 
 
+def test_a_run_that_began_before_runs_passed_their_token_on_is_planned_without_one(assembly: Assembly) -> None:
+    machine = machines(assembly)[RELEASE]
+    first = machine["States"][machine["StartAt"]]
+    assert first["Choices"] == [{"Variable": "$.token", "IsPresent": True, "Next": "PlanRelease"}]
+    assert machine["States"][first["Default"]] == {
+        "Type": "Pass", "Result": None, "ResultPath": "$.token", "Next": "PlanRelease"}
+
+
+def test_an_arn_for_grants_refuses_a_token_which_fn_sub_could_not_hold() -> None:
+    from mlplatform.policies import ACCOUNT, allow, arn
+
+    assert allow("x:Y", on=arn("x", "z/*"))["Resource"] == [
+        {"Fn::Sub": "arn:${AWS::Partition}:x:${AWS::Region}:${AWS::AccountId}:z/*"}]
+    with pytest.raises(ValueError, match="use token_arn"):
+        arn("x", f"z/{ACCOUNT}")
+
+
 def test_a_release_waits_for_guardrails_no_longer_than_its_lease_lives_and_then_names_what_rings(
         assembly: Assembly) -> None:
     release = machines(assembly)[RELEASE]["States"]

@@ -119,6 +119,27 @@ def test_padding_says_nothing_about_which_units_matter() -> None:
     assert answers(clean, feed, rows) == pytest.approx(answers(padded, feed, rows), abs=1e-3)
 
 
+def test_layers_without_biases_get_the_mean_of_what_goes_as_theirs() -> None:
+    model = classifier("bert", redundant=False)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("dense.bias"):
+                parameter.zero_()  # conversion leaves a bias of zeros out
+    feed, rows = feed_of(model), texts()
+    whole, graph = to_openvino(model), to_openvino(model)
+    assert narrow(graph, rows, feed, keep=0.75) == 2
+    truth = answers(whole, feed, rows)
+    assert np.linalg.norm(answers(graph, feed, rows) - truth) < 0.5 * np.linalg.norm(truth)
+
+
+def test_an_encoder_without_such_layers_serves_whole() -> None:
+    model = classifier("bert", activation="tanh", redundant=False)
+    feed, rows = feed_of(model), texts()
+    whole, graph = to_openvino(model), to_openvino(model)
+    assert narrow(graph, rows, feed, keep=0.5) == 0
+    assert np.array_equal(answers(whole, feed, rows), answers(graph, feed, rows))
+
+
 def test_keeping_everything_changes_nothing_and_a_narrow_layer_keeps_a_vector_of_units() -> None:
     model = classifier("bert", redundant=False)
     feed, rows = feed_of(model), texts()
