@@ -9,7 +9,7 @@ machine slows all alike. (One by one, the weights of one would empty the caches 
 server sees; the first 5 of a turn are not counted for the same reason.) All of them run under the serving
 image's settings of the C library. The demo's model is fine-tuned
 on SNIPS here; the DistilBERT-multilingual size has random weights (its head alone is fitted), so its
-accuracy says only whether int8 and fewer feed-forward units change answers. Accuracy is that of all 693 rows, each
+accuracy says only whether what is left out changes answers. Accuracy is that of all 693 rows, each
 half answered by a model of the other: on the golden half alone one row would be 0.33 points.
 """
 
@@ -112,7 +112,7 @@ def trained_model(rows: list[Example], out: Path, *, pretrained: Path, steps: in
     tokenizer = TextTokenizer(pretrained / TOKENIZER_FILE, max_tokens=config.max_tokens)
     trained = job.train_classifier(rows, SNIPS_V1.labels, config, pretrained=pretrained, tokenizer=tokenizer,
                                    checkpoint_dir=out / "checkpoints")
-    job.write_model(trained, rows, META, config, pretrained=pretrained, model_dir=out, tokenizer=tokenizer)
+    job.write_model(trained, rows, META, config, pretrained=pretrained, model_dir=out)
     return trained.model.eval()
 
 
@@ -122,8 +122,8 @@ def head_only(rows: list[Example], out: Path, *, pretrained: Path) -> IntentClas
     model = new_classifier(pretrained, labels=len(SNIPS_V1.labels)).eval()
     data = job.encode(tokenizer, rows, SNIPS_V1.labels)
     job.set_head(model, data, config, job.Distributed())
-    job.write_model(job.Trained(model=model, temperature=1.0, steps=0), rows, META, config, pretrained=pretrained,
-                    model_dir=out, tokenizer=tokenizer)
+    trained = job.Trained(model=model, steps=0, used=data, held=replace(data, ids=[], labels=[]))
+    job.write_model(trained, rows, META, config, pretrained=pretrained, model_dir=out)
     return model
 
 

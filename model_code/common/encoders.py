@@ -53,6 +53,10 @@ class SentenceEncoder(nn.Module):
         config = self.encoder.config
         return int(getattr(config, "hidden_size", None) or config.dim)  # type: ignore[union-attr,arg-type]
 
+    @property
+    def layers(self) -> int:
+        return int(self.encoder.config.num_hidden_layers)  # type: ignore[union-attr,arg-type]
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return self.pooled(self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state,
                            attention_mask)

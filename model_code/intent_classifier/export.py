@@ -1,7 +1,8 @@
 """PyTorch -> what serves: an OpenVINO graph with int8 weights, and the vocabulary as a table beside it.
 
 With calibration rows the activations are int8 too (post-training quantisation): a third faster,
-ten seconds more. They also say which feed-forward units may go. A run of a few steps goes without both.
+ten seconds more. They also say which feed-forward units may go. A run of a few steps goes without both. What the
+graph ends in is a head of its own (early_exit.py), fitted last, on the vectors that this graph gives.
 """
 
 from __future__ import annotations
@@ -16,44 +17,40 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from openvino import opset13 as op
+from torch import nn
 
+from model_code.common.calibration import fit_temperature
 from model_code.common.tokens import padded
 from model_code.common.vocabulary_table import VocabularyTable, write_table
 from model_code.intent_classifier.classifier import IntentClassifier
+from model_code.intent_classifier.early_exit import EarlyExit
+from model_code.intent_classifier.head_start import started_head
 from model_code.intent_classifier.merged_projections import merge_projections
 from model_code.intent_classifier.narrowed import Feed, narrow
-from model_code.intent_classifier.serving_config import IR_FILE
+from model_code.intent_classifier.serving_config import IR_FILE, SAME_EVERYWHERE
+from model_code.intent_classifier.train_config import TrainConfig
+from model_code.intent_classifier.training_loop import Encoded
 
 # How much of an activation's range moves into the weights (Xiao et al. 2022, arXiv:2211.10438). Chosen on SNIPS
 # training texts by how far the logits move from float32: 0.07 at 0.7; 0.12 at the library's 0.95, 0.13 at 0.5.
 SMOOTH_QUANT_ALPHA = 0.7
 
 INT8_ROWS = 128  # of the calibration rows; more change no range
+BATCH = 32
+
+Floats = NDArray[np.floating]
 
 
-class _FromVectors(nn.Module):
-    """(vectors, attention_mask) -> logits: the classifier after its vocabulary look-up."""
-
-    def __init__(self, model: IntentClassifier) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, vectors: Tensor, attention_mask: Tensor) -> Tensor:
-        sentence = self.model.sentence
-        hidden = sentence.encoder(inputs_embeds=vectors, attention_mask=attention_mask).last_hidden_state
-        return self.model.head(sentence.pooled(hidden, attention_mask))  # type: ignore[no-any-return]
-
-
-def to_openvino(model: IntentClassifier) -> ov.Model:
+def to_openvino(module: nn.Module, *, width: int) -> ov.Model:
     """The graph with a free batch size and length; inputs vectors (rows, length, width) and attention_mask."""
-    width = model.sentence.vocabulary.shape[1]
     example = {"vectors": torch.randn(2, 4, width), "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])}
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of every Python condition; the export test compares its answers with PyTorch's instead.
         warnings.simplefilter("ignore")
         graph = ov.convert_model(
-            _FromVectors(model.eval()), example_input=example,
+            module.eval(), example_input=example,
             input=[("vectors", ov.PartialShape([-1, -1, width]), ov.Type.f32),
                    ("attention_mask", ov.PartialShape([-1, -1]), ov.Type.i64)],
         )
@@ -79,19 +76,43 @@ def quantised(graph: ov.Model, rows: Sequence[Sequence[int]], feed: Feed) -> ov.
         )
 
 
-def export(
-    model: IntentClassifier, folder: Path, *, calibration: Sequence[Sequence[int]], pad_id: int, keep: float,
-) -> None:
-    """`keep`: share of the feed-forward units that serve, when there are calibration rows to choose them on."""
+def append_head(graph: ov.Model, weight: Floats, bias: Floats) -> None:
+    """logits = output @ weight.T + bias, in place of the graph's one output."""
+    result = graph.get_results()[0]
+    product = op.matmul(result.input_value(0), op.constant(weight.astype(np.float32)), False, True)
+    logits = op.add(product, op.constant(bias.astype(np.float32)[None]))
+    result.input(0).replace_source_output(logits.output(0))
+    graph.validate_nodes_and_infer_types()
+
+
+def export(model: IntentClassifier, folder: Path, *, train: Encoded, held: Encoded, config: TrainConfig) -> float:
+    """Write graph and vocabulary; returns the temperature of the graph's logits, fitted on the held-out rows."""
     folder.mkdir(parents=True, exist_ok=True)
     write_table(model.sentence.vocabulary.detach().numpy(), folder)
     table = VocabularyTable(folder)
 
-    def feed(ids: Sequence[int]) -> dict[str, np.ndarray]:
-        tokens, mask = padded([ids], pad_id=pad_id)
+    def feed(*rows: Sequence[int]) -> dict[str, np.ndarray]:
+        tokens, mask = padded(rows, pad_id=train.pad_id)
         return {"vectors": table.lookup(tokens), "attention_mask": mask}
 
-    graph = to_openvino(model)
-    if calibration and keep < 1:
-        narrow(graph, calibration, feed, keep=keep)
-    ov.save_model(quantised(graph, calibration, feed), folder / IR_FILE, compress_to_fp16=True)
+    graph = to_openvino(EarlyExit(model.sentence), width=model.sentence.width)
+    calibration = train.balanced(config.calibration_rows).ids
+    if calibration and config.feed_forward_keep < 1:
+        narrow(graph, calibration, feed, keep=config.feed_forward_keep)
+    graph = quantised(graph, calibration, feed)
+    part = train.balanced(config.head_rows)
+    weight, bias = started_head(_answers(graph, part.ids, feed), part.labels, classes=model.head.out_features)
+    append_head(graph, weight, bias)
+    ov.save_model(graph, folder / IR_FILE, compress_to_fp16=True)
+    return fit_temperature(_answers(graph, held.ids, feed), np.asarray(held.labels))
+
+
+def _answers(graph: ov.Model, rows: Sequence[Sequence[int]], feed: Feed) -> Floats:
+    """The graph's output for each row, in their order; sorted by length inside to spare padding."""
+    request = ov.compile_model(graph, "CPU", SAME_EVERYWHERE).create_infer_request()
+    found = np.zeros((len(rows), graph.output(0).get_partial_shape()[1].get_length()), np.float32)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for start in range(0, len(order), BATCH):
+        places = order[start : start + BATCH]
+        found[places] = request.infer(feed(*[rows[i] for i in places]))[0]
+    return found

@@ -1,7 +1,7 @@
-"""A linear head that starts from frozen vectors instead of noise (linear probing, then fine-tuning).
+"""A linear head in closed form: where training starts, and what serves.
 
-Kumar et al. 2022 (arXiv:2202.10054): a random head drags the encoder's features along while it
-learns; one fitted first does not. It also makes a run of a few steps a usable model.
+A random head drags the encoder's features along while it learns; one fitted first does not (Kumar et al. 2022,
+arXiv:2202.10054). What serves is fitted in the same way on other layers (early_exit.py).
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def discriminant(
     covariance = (1 - shrinkage) * covariance + shrinkage * sphere * np.eye(width)
     middle = np.mean(list(means.values()), axis=0)
     weight, bias = np.zeros((classes, width)), np.full(classes, -10.0)
-    for c in present:
-        direction = np.linalg.solve(covariance, means[c] - middle)
+    directions = np.linalg.solve(covariance, np.stack([means[c] - middle for c in present], axis=1)).T
+    for c, direction in zip(present, directions, strict=True):
         weight[c] = direction
         bias[c] = -direction @ (means[c] + middle) / 2
     return weight, bias

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as op
 
 from model_code.intent_classifier.merged_projections import addition, constants, is_linear
+from model_code.intent_classifier.serving_config import SAME_EVERYWHERE
 
 _ACTIVATIONS = ("Gelu", "Relu", "Swish")
 _MULTIPLE = 32  # of hidden units: a whole number of the processor's vectors
@@ -25,7 +26,7 @@ _TOGETHER = 64  # rows whose products are summed at once: a product as large as 
 _RIDGE = 0.03
 
 Floats = NDArray[np.floating]
-Feed = Callable[[Sequence[int]], dict[str, NDArray]]
+Feed = Callable[..., dict[str, NDArray]]  # rows of token ids, one argument each -> the graph's inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def _moments(
     """Mean and covariance of each layer's hidden units over the tokens of the rows, padding left out."""
     results = [output.get_node() for output in graph.add_outputs([layer.activation.output(0) for layer in layers])]
     try:
-        request = ov.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+        request = ov.compile_model(graph, "CPU", SAME_EVERYWHERE).create_infer_request()
     finally:
         for result in results:
             graph.remove_result(result)

@@ -19,9 +19,8 @@ from model_code.common.calibration import softmax
 from model_code.common.pii import redact
 from model_code.common.tokens import SHORT_LENGTHS, TOKENIZER_FILE, Encoded, TextTokenizer, padded
 from model_code.common.vocabulary_table import VocabularyTable
-from model_code.intent_classifier.lexical import LexicalModel
 from model_code.intent_classifier.prefilter import PreFilter
-from model_code.intent_classifier.serving_config import IR_FILE, ServingConfig
+from model_code.intent_classifier.serving_config import IR_FILE, SAME_EVERYWHERE, ServingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +64,10 @@ class Predictor:
         self._tokenizer = TextTokenizer(folder / TOKENIZER_FILE, max_tokens=self.config.max_tokens)
         self._rules = PreFilter(self.config.rules if prefilter else ())
         self._table = VocabularyTable(folder)
-        self._lexical = LexicalModel.read(folder) if self.config.lexical_weight else None
         self._graph = ov.Core().read_model(folder / IR_FILE)
-        # Pinning would hold the thread on a core that others may use while the next one idles. What is not int8 would
-        # be bfloat16 where the processor has it: not faster here, and the answer would depend on the machine.
+        # Pinning would hold the thread on a core that others may use while the next one idles.
         self._settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-                          "ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}
+                          "ENABLE_CPU_PINNING": False, **SAME_EVERYWHERE}
         self._free = ov.compile_model(self._graph, "CPU", self._settings).create_infer_request()
         self._fixed: dict[int, _FixedLength] = {}
 
@@ -93,20 +90,13 @@ class Predictor:
         result = self._free.infer({"vectors": vectors, "attention_mask": mask}, share_inputs=True)
         return np.array(result[0], dtype=np.float32)
 
-    def _probabilities(self, batch: Sequence[Sequence[int]], texts: Sequence[str]) -> NDArray[np.floating]:
-        """Shape (texts, labels), of redacted texts and their token ids."""
-        scores = self._logits(batch)
-        if self._lexical is not None:
-            scores = scores + self.config.lexical_weight * self._lexical.log_probabilities(texts)
-        return softmax(scores, temperature=self.config.temperature)
-
     def predict(self, text: str) -> Prediction:
         clean = redact(text)
         encoded = self._tokenizer.encode(clean)
         rule = self._rules.match(clean)
         if rule is not None:
             return self._answer(text, encoded, rule.intent, rule.confidence, "rules")
-        scores = self._probabilities([encoded.ids], [clean])[0]
+        scores = softmax(self._logits([encoded.ids])[0], temperature=self.config.temperature)
         best = int(scores.argmax())
         return self._answer(text, encoded, self.config.labels[best], float(scores[best]), "model")
 
@@ -118,7 +108,8 @@ class Predictor:
         scores = np.zeros((len(texts), len(self.config.labels)))
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
-            scores[places] = self._probabilities([encoded[i].ids for i in places], [clean[i] for i in places])
+            scores[places] = softmax(self._logits([encoded[i].ids for i in places]),
+                                     temperature=self.config.temperature)
         found = []
         for i, text in enumerate(texts):
             rule = self._rules.match(clean[i])

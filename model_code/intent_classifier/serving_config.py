@@ -8,6 +8,8 @@ from pathlib import Path
 
 CONFIG_FILE = "config.json"
 IR_FILE = "model.xml"
+# What is not int8 would be bfloat16 where the processor has it: not faster, and the answer would depend on the machine.
+SAME_EVERYWHERE = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,6 @@ class ServingConfig:
     labels: tuple[str, ...]
     max_tokens: int
     temperature: float
-    lexical_weight: float = 0.0  # 0: the artifact has no lexical model
     rules: tuple[Rule, ...] = ()
 
     def write(self, folder: Path) -> None:

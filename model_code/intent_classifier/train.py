@@ -4,7 +4,7 @@
 
 Channels `train` (prepare's output) and `pretrained`; hyperparameters from SageMaker, arguments win.
 Under `torchrun` every process trains its share and the first one exports. SM_MODEL_DIR gets
-`pytorch/` (Hugging Face folder, float16), `serving/` (OpenVINO IR, lexical model, tokenizer.json, config.json)
+`pytorch/` (Hugging Face folder, float16), `serving/` (OpenVINO IR, vocabulary, tokenizer.json, config.json)
 and `training.json`.
 """
 
@@ -19,19 +19,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
 from contracts.datasets import is_golden
-from model_code.common.calibration import fit_temperature, mean_surprise
 from model_code.common.hashing import code_sha256, combined_sha256, folder_files
 from model_code.common.log import log_event
 from model_code.common.sagemaker_job import TrainingJob, parse_config
 from model_code.common.tokens import TOKENIZER_FILE, TextTokenizer
 from model_code.intent_classifier.classifier import IntentClassifier, load_head, new_classifier, save_classifier
-from model_code.intent_classifier.head_start import balanced_places, started_head
-from model_code.intent_classifier.lexical import LexicalModel, fit_lexical
+from model_code.intent_classifier.head_start import started_head
 from model_code.intent_classifier.prefilter import measured_rules
 from model_code.intent_classifier.rows import TRAIN_FILE, Example, Meta, read_meta, read_rows
 from model_code.intent_classifier.serving_config import ServingConfig
@@ -41,7 +38,6 @@ from model_code.intent_classifier.training_loop import (
     Distributed,
     Encoded,
     fit,
-    logits_of,
     sync,
     vectors_of,
 )
@@ -52,10 +48,9 @@ TRAINING_FILE = "training.json"
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     model: IntentClassifier
-    temperature: float
     steps: int
-    lexical: LexicalModel | None = None
-    lexical_weight: float = 0.0
+    used: Encoded
+    held: Encoded  # out of training, for the temperature
 
 
 def start_distributed() -> Distributed:
@@ -88,8 +83,7 @@ def hold_out(rows: Sequence[Example], share: float) -> tuple[list[Example], list
 
 def set_head(model: IntentClassifier, data: Encoded, config: TrainConfig, where: Distributed) -> None:
     """Start the head from the frozen vectors of at most `head_rows` rows."""
-    places = balanced_places(data.labels, config.head_rows)
-    part = Encoded(ids=[data.ids[i] for i in places], labels=[data.labels[i] for i in places], pad_id=data.pad_id)
+    part = data.balanced(config.head_rows)
     vectors = vectors_of(model.eval(), part, config, where.device)
     weight, bias = started_head(vectors, part.labels, classes=model.head.out_features)
     with torch.no_grad():
@@ -101,17 +95,16 @@ def train_classifier(
     rows: Sequence[Example], labels: Sequence[str], config: TrainConfig, *, pretrained: Path,
     tokenizer: TextTokenizer, checkpoint_dir: Path, where: Distributed | None = None,
 ) -> Trained:
-    """Fine-tune on all rows but the held-out ones, fit the temperature on those."""
+    """Fine-tune on all rows but the held-out ones."""
     where = where or Distributed()
     torch.manual_seed(config.seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # Label smoothing keeps the confidence of a model without held-out rows near its accuracy.
     used, held = hold_out(rows, config.holdout_share) if len(rows) >= config.holdout_min_rows else (list(rows), [])
     data = encode(tokenizer, used, labels)
     model = new_classifier(pretrained, labels=len(labels)).to(where.device)
     model.dropout.p = config.dropout
     model.sentence.freeze_below(config.train_layers)
-    if not load_head(model, pretrained, labels=tuple(labels)) and config.head_rows:
+    if not load_head(model, pretrained, labels=tuple(labels)):
         set_head(model, data, config, where)
     fingerprint = hashlib.sha256(json.dumps([asdict(config), list(data.labels), list(labels)]).encode()).hexdigest()
     checkpoints = Checkpoints(folder=checkpoint_dir, fingerprint=fingerprint)
@@ -121,55 +114,26 @@ def train_classifier(
             log_event("step", step=step, loss=round(loss, 4))
 
     steps = fit(model, data, config, where=where, checkpoints=checkpoints, on_step=report)
-    lexical, weight, temperature = None, 0.0, 1.0
-    if config.lexical_weight and where.main:
-        lexical = fit_lexical([row.text for row in used], data.labels, classes=len(labels))
-        weight = config.lexical_weight if lexical else 0.0
-    if held:
-        part = encode(tokenizer, held, labels)
-        logits = logits_of(model, part, config, where.device)
-        weight, temperature = fused(logits, part.labels, lexical, [row.text for row in held], weight)
     if where.main:
         checkpoints.clear()
-    return Trained(model=model.to("cpu"), temperature=temperature, steps=steps, lexical=lexical if weight else None,
-                   lexical_weight=weight)
-
-
-def fused(
-    logits: np.ndarray, labels: Sequence[int], lexical: LexicalModel | None, texts: Sequence[str], weight: float,
-) -> tuple[float, float]:
-    """(weight, temperature) on held-out rows: the lexical model stays only where it makes them less surprising."""
-    numbers = np.asarray(labels)
-    alone = fit_temperature(logits, numbers)
-    if lexical is None:
-        return 0.0, alone
-    both = logits + weight * lexical.log_probabilities(texts)
-    together = fit_temperature(both, numbers)
-    if mean_surprise(both, numbers, temperature=together) < mean_surprise(logits, numbers, temperature=alone):
-        return weight, together
-    return 0.0, alone
+    return Trained(model=model.to("cpu"), steps=steps, used=data, held=encode(tokenizer, held, labels))
 
 
 def write_model(
     trained: Trained, rows: Sequence[Example], meta: Meta, config: TrainConfig, *, pretrained: Path, model_dir: Path,
-    tokenizer: TextTokenizer,
-) -> None:
+) -> float:
+    """The model folder's two halves; returns the temperature that serves."""
     from model_code.intent_classifier.export import export  # OpenVINO: only the exporting process needs it
 
-    labels = meta.taxonomy.labels
+    labels, serving = meta.taxonomy.labels, model_dir / "serving"
     save_classifier(trained.model, model_dir / "pytorch", pretrained=pretrained, labels=labels)
-    part = [rows[i] for i in balanced_places([labels.index(r.label) for r in rows], config.calibration_rows)]
-    calibration = [e.ids for e in tokenizer.encode_batch([r.text for r in part])] if config.calibration_rows else []
-    serving = model_dir / "serving"
-    export(trained.model, serving, calibration=calibration, pad_id=tokenizer.pad_id, keep=config.feed_forward_keep)
-    if trained.lexical is not None:
-        trained.lexical.write(serving)
+    temperature = export(trained.model, serving, train=trained.used, held=trained.held, config=config)
     (serving / TOKENIZER_FILE).write_bytes((pretrained / TOKENIZER_FILE).read_bytes())
     ServingConfig(
         story=meta.story, taxonomy=meta.taxonomy.name, labels=labels, max_tokens=config.max_tokens,
-        temperature=trained.temperature, lexical_weight=trained.lexical_weight,
-        rules=tuple(measured_rules(meta.taxonomy.name, rows)),
+        temperature=temperature, rules=tuple(measured_rules(meta.taxonomy.name, rows)),
     ).write(serving)
+    return temperature
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -185,12 +149,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                                checkpoint_dir=job.checkpoint_dir, where=where)
     fitted = time.monotonic()
     if where.main:
-        write_model(trained, rows, meta, config, pretrained=pretrained, model_dir=job.model_dir, tokenizer=tokenizer)
+        temperature = write_model(trained, rows, meta, config, pretrained=pretrained, model_dir=job.model_dir)
         seconds = time.monotonic() - started
         record = {
             "story": meta.story, "seed": config.seed, "hyperparameters": asdict(config), "rows": len(rows),
-            "steps": trained.steps, "temperature": trained.temperature, "lexical_weight": trained.lexical_weight,
-            "seconds": seconds,
+            "steps": trained.steps, "temperature": temperature, "seconds": seconds,
             "fit_seconds": fitted - started, "processes": where.world, "code_sha256": code_sha256(),
             "base_model_sha256": combined_sha256(folder_files(pretrained)), "freeze_id": meta.freeze.get("freeze_id"),
         }

@@ -21,21 +21,18 @@ class TrainConfig:
     max_tokens: int = 64  # chat turns: the longest of 693 SNIPS utterances has 36
     holdout_share: float = 0.1  # of the training groups, for the temperature only
     holdout_min_rows: int = 1_000  # with fewer rows each is worth more in training: temperature stays 1
-    head_rows: int = 1024  # rows whose frozen vectors give the head its start; 0: a random head
+    head_rows: int = 4096  # the most rows that a head is fitted on, as a start for training and for what serves
     calibration_rows: int = 256  # for int8 activations and the next line; 0: int8 weights only, seconds faster
-    feed_forward_keep: float = 0.625  # of the feed-forward units that serve; 1: all
-    lexical_weight: float = 0.25  # of the linear model's log-probabilities beside the encoder's logits; 0: without it
+    feed_forward_keep: float = 0.5  # of the feed-forward units that serve; 1: all
     checkpoint_steps: int = 200
     precision: str = "auto"  # auto, fp32 or bf16
 
     def __post_init__(self) -> None:
-        if not 0 <= self.lexical_weight <= 1:
-            raise ValueError(f"lexical-weight must be 0 to 1, got {self.lexical_weight}")
         if not 0 < self.feed_forward_keep <= 1:
             raise ValueError(f"feed-forward-keep must be 0 (excluded) to 1, got {self.feed_forward_keep}")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"precision must be auto, fp32 or bf16, got {self.precision!r}")
-        for name in ("epochs", "batch_size", "max_tokens", "checkpoint_steps", "train_layers"):
+        for name in ("epochs", "batch_size", "max_tokens", "checkpoint_steps", "train_layers", "head_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
         for name in ("holdout_share", "warmup_share", "label_smoothing", "dropout"):

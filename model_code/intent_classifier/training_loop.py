@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from model_code.common.encoders import layerwise_groups
 from model_code.common.tokens import padded
 from model_code.intent_classifier.classifier import IntentClassifier
+from model_code.intent_classifier.head_start import balanced_places
 from model_code.intent_classifier.train_config import TrainConfig
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -38,6 +39,11 @@ class Encoded:
     def batch(self, places: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         ids, mask = padded([self.ids[i] for i in places], pad_id=self.pad_id)
         return torch.from_numpy(ids), torch.from_numpy(mask), torch.tensor([self.labels[i] for i in places])
+
+    def balanced(self, limit: int) -> Encoded:
+        """At most `limit` rows, the same number of each class as far as it goes."""
+        places = balanced_places(self.labels, limit) if limit else []
+        return Encoded(ids=[self.ids[i] for i in places], labels=[self.labels[i] for i in places], pad_id=self.pad_id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,25 +205,13 @@ def sync(where: Distributed) -> None:
 
 
 @torch.no_grad()
-def logits_of(model: IntentClassifier, data: Encoded, config: TrainConfig, device: torch.device) -> np.ndarray:
-    """Logits in row order, float32, shape (rows, labels); sorted by length inside to spare padding."""
-    return _in_length_order(lambda i, m: model(i, m), data, config, device, width=model.head.out_features)
-
-
-@torch.no_grad()
 def vectors_of(model: IntentClassifier, data: Encoded, config: TrainConfig, device: torch.device) -> np.ndarray:
-    return _in_length_order(lambda i, m: model.sentence(i, m), data, config, device, width=model.sentence.width)
-
-
-def _in_length_order(
-    forward: Callable[[Tensor, Tensor], Tensor], data: Encoded, config: TrainConfig, device: torch.device, *,
-    width: int,
-) -> np.ndarray:
-    found = np.zeros((len(data.labels), width), dtype=np.float32)
+    """What the model's own head reads, in row order, shape (rows, width); sorted by length inside to spare padding."""
+    found = np.zeros((len(data.labels), model.sentence.width), dtype=np.float32)
     order = sorted(range(len(data.labels)), key=lambda i: len(data.ids[i]))
     for start in range(0, len(order), 64):
         places = order[start : start + 64]
         ids, mask, _ = (t.to(device) for t in data.batch(places))
         with autocast(config, device):
-            found[places] = forward(ids, mask).float().cpu().numpy()
+            found[places] = model.sentence(ids, mask).float().cpu().numpy()
     return found

@@ -12,6 +12,7 @@ from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertMode
 
 from model_code.common.encoders import SentenceEncoder
 from model_code.intent_classifier.classifier import IntentClassifier
+from model_code.intent_classifier.early_exit import EarlyExit
 from model_code.intent_classifier.export import to_openvino
 from model_code.intent_classifier.narrowed import narrow
 
@@ -35,6 +36,10 @@ def classifier(family: str, *, activation: str = "gelu", redundant: bool = True)
             if redundant and ("intermediate.dense" in name or "lin1" in name):
                 parameter[1::2] = parameter[::2]
     return model
+
+
+def graph_of(model: IntentClassifier) -> ov.Model:
+    return to_openvino(EarlyExit(model.sentence), width=model.sentence.width)
 
 
 def texts() -> list[list[int]]:
@@ -67,7 +72,8 @@ def hidden_widths(graph: ov.Model) -> list[int]:
 def test_units_that_repeat_others_go_without_any_loss(family: str, activation: str) -> None:
     model = classifier(family, activation=activation)
     feed, rows = feed_of(model), texts()
-    whole, graph = to_openvino(model), to_openvino(model)
+    whole = graph_of(model)
+    graph = whole.clone()
     assert narrow(graph, rows, feed, keep=0.75) == 2
     assert hidden_widths(graph) == [96, 96]
     assert len(graph.outputs) == 1, "what was watched is no output of the graph"
@@ -80,7 +86,8 @@ def test_the_rest_stands_in_for_what_goes() -> None:
     """The same units without the new fit are further from the truth, on texts that the fit has not seen, too."""
     model = classifier("bert", redundant=False)
     feed, rows = feed_of(model), texts()
-    whole, fitted = to_openvino(model), to_openvino(model)
+    whole = graph_of(model)
+    fitted = whole.clone()
     narrow(fitted, rows[:64], feed, keep=0.5)
     unseen = rows[64:]
     truth, found = answers(whole, feed, unseen), answers(fitted, feed, unseen)
@@ -89,7 +96,7 @@ def test_the_rest_stands_in_for_what_goes() -> None:
         gone = sorted(set(range(HIDDEN)) - set(places))
         with torch.no_grad():
             layer.output.dense.weight[:, gone] = 0
-    cut = answers(to_openvino(model), feed, unseen)
+    cut = answers(graph_of(model), feed, unseen)
     assert np.linalg.norm(found - truth) < 0.7 * np.linalg.norm(cut - truth)
 
 
@@ -113,7 +120,8 @@ def test_padding_says_nothing_about_which_units_matter() -> None:
         inputs["vectors"] = np.where(inputs["attention_mask"][..., None] == 1, inputs["vectors"], 7.0)
         return inputs
 
-    clean, padded = to_openvino(model), to_openvino(model)
+    clean = graph_of(model)
+    padded = clean.clone()
     narrow(clean, rows, feed, keep=0.5)
     narrow(padded, rows, noisy, keep=0.5)
     assert answers(clean, feed, rows) == pytest.approx(answers(padded, feed, rows), abs=1e-3)
@@ -126,7 +134,8 @@ def test_layers_without_biases_get_the_mean_of_what_goes_as_theirs() -> None:
             if name.endswith("dense.bias"):
                 parameter.zero_()  # conversion leaves a bias of zeros out
     feed, rows = feed_of(model), texts()
-    whole, graph = to_openvino(model), to_openvino(model)
+    whole = graph_of(model)
+    graph = whole.clone()
     assert narrow(graph, rows, feed, keep=0.75) == 2
     truth = answers(whole, feed, rows)
     assert np.linalg.norm(answers(graph, feed, rows) - truth) < 0.5 * np.linalg.norm(truth)
@@ -135,7 +144,8 @@ def test_layers_without_biases_get_the_mean_of_what_goes_as_theirs() -> None:
 def test_an_encoder_without_such_layers_serves_whole() -> None:
     model = classifier("bert", activation="tanh", redundant=False)
     feed, rows = feed_of(model), texts()
-    whole, graph = to_openvino(model), to_openvino(model)
+    whole = graph_of(model)
+    graph = whole.clone()
     assert narrow(graph, rows, feed, keep=0.5) == 0
     assert np.array_equal(answers(whole, feed, rows), answers(graph, feed, rows))
 
@@ -143,7 +153,8 @@ def test_an_encoder_without_such_layers_serves_whole() -> None:
 def test_keeping_everything_changes_nothing_and_a_narrow_layer_keeps_a_vector_of_units() -> None:
     model = classifier("bert", redundant=False)
     feed, rows = feed_of(model), texts()
-    whole, same, least = (to_openvino(model) for _ in range(3))
+    whole = graph_of(model)
+    same, least = whole.clone(), whole.clone()
     narrow(same, rows, feed, keep=1.0)
     assert np.array_equal(answers(whole, feed, rows), answers(same, feed, rows))
     narrow(least, rows, feed, keep=0.01)
