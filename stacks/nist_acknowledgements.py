@@ -32,8 +32,8 @@ NIST_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
            because="a role that SageMaker uses the moment it exists needs its policy in the same breath; each is for "
                    "one purpose and shared by nobody"),
     _stays("LambdaConcurrency", *_ALL_FUNCTIONS,
-           because="a reserved share of the account's concurrency is the account owner's to give; leases and idempotent "
-                   "names bound what runs at once"),
+           because="a reserved share of the account's concurrency is its owner's to give; leases and idempotent names "
+                   "bound what runs at once"),
     _stays("LambdaDLQ", *(f"Platform/Functions/Room/{name}/Default" for name in
                           ("Lease", "KillSwitches", "Audit", "ImageBuilder")),
            because="called and waited for by a state machine or by CloudFormation, which see the error; a dead-letter "

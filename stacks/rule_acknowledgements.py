@@ -24,7 +24,8 @@ RULE_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
                  at=("*/Retrain/Weekly/Undelivered/Resource", "*/Retrain/SpecChange/Undelivered/Resource",
                      "*/Drift/Hourly/Undelivered/Resource", "*/Drift/Trigger/Undelivered/Resource",
                      "Operations/FreezeGuard/OnFreeze/Undelivered/Resource")),
-    Acknowledged(finding="JobNetworkIsolation", at=("Platform/LabelIngest/Machine/Default", "*/Retrain/Machine/Default"),
+    Acknowledged(finding="JobNetworkIsolation", at=("Platform/LabelIngest/Machine/Default",
+                                                    "*/Retrain/Machine/Default"),
                  because="the two label jobs run no model: they read and write Iceberg tables, and so call Glue; with "
                          "`full_private` they do so inside the VPC"),
     Acknowledged(finding="AlarmLanguage", at=("*/Endpoint/GuardrailErrors", "*/Endpoint/GuardrailLatency"),

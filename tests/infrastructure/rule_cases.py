@@ -86,9 +86,9 @@ def role(*statements: Body) -> Body:
         "Policies": [{"PolicyName": "Own", "PolicyDocument": policy(*statements)}]}}
 
 
-def machine(name: str = "machine", *, substitutions: Mapping[str, Any] | None = None, states: Mapping[str, Any] = {},  # noqa: B006
-            **more: Any) -> Body:
-    definition = {"StartAt": next(iter(states), ""), "States": dict(states)}
+def machine(name: str = "machine", *, substitutions: Mapping[str, Any] | None = None,
+            states: Mapping[str, Any] | None = None, **more: Any) -> Body:
+    definition = {"StartAt": next(iter(states or {}), ""), "States": dict(states or {})}
     return {"Type": "AWS::StepFunctions::StateMachine", "Properties": {
         "StateMachineName": name, "DefinitionString": json.dumps(definition),
         "DefinitionSubstitutions": dict(substitutions or {}), **more}}

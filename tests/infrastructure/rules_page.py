@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from mlplatform.rules import RULES, Acknowledged
+
 from stacks.nist_acknowledgements import NIST_ACKNOWLEDGEMENTS
 from stacks.rule_acknowledgements import RULE_ACKNOWLEDGEMENTS
-
 from tests.infrastructure.conftest import ROOT
 
 PAGE = ROOT / "docs" / "components" / "rules.md"

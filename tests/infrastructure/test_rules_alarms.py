@@ -30,7 +30,7 @@ CASES = (
                  "Composite": _composite()},
          breaks={
              "InputPsi has no Language": {"Alarm": _alarm(dimensions={"Story": "intent-classifier"})},
-             "Language is 'jp', allowed are en, ja, mixed, all": {"Alarm": _alarm(dimensions={"Language": "jp"})},
+             "has the Language 'jp': allowed are en, ja, mixed, all": {"Alarm": _alarm(dimensions={"Language": "jp"})},
          }),
     Case(rule="AlarmOnCall", passes={"Topic": TOPIC, "Alarm": _alarm(),
                                      "Composite": _composite(AlarmActions=[{"Ref": "Topic"}])},

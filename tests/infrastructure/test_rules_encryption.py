@@ -82,12 +82,14 @@ CASES = (
                  "Release": _release(**{"KmsKeyId.$": "$.plan.endpoint_config.KmsKeyId"})},
          breaks={
              "VolumeKmsKeyId: .*is none": {"Key": KEY, "Machine": _processing("ml.m5.large")},
-             "ProcessingOutputConfig.KmsKeyId": {"Key": KEY, "Machine": _processing("ml.g5.xlarge", output="alias/aws/s3")},
+             "ProcessingOutputConfig.KmsKeyId": {
+                 "Key": KEY, "Machine": _processing("ml.g5.xlarge", output="alias/aws/s3")},
              "OutputDataConfig.KmsKeyId: .*is <Other.Arn>": {"Other": _SIGNING, "Pipeline": _training("Other")},
              "kms_key": {"Other": _SIGNING, "Spec": _serving("ml.g5.xlarge", "Other")},
-             "though ml.m5.large takes one": {"Key": KEY, "Spec": _serving("ml.m5.large", "Key"), "Release": _release()},
-             r"Properties\.KmsKeyId: .*is none": {"Config": _resource("AWS::SageMaker::EndpointConfig", ProductionVariants=[
-                 {"InstanceType": "ml.m5.large"}])},
+             "though ml.m5.large takes one": {
+                 "Key": KEY, "Spec": _serving("ml.m5.large", "Key"), "Release": _release()},
+             r"Properties\.KmsKeyId: .*is none": {"Config": _resource(
+                 "AWS::SageMaker::EndpointConfig", ProductionVariants=[{"InstanceType": "ml.m5.large"}])},
          }),
 )
 

@@ -11,10 +11,10 @@ import pytest
 from mlplatform.rules import RULES, Acknowledged, RulePack
 from mlplatform.rules.plugin import below_stage, findings
 from mlplatform.rules.templates import Deployed, Stack
-from stacks.rule_acknowledgements import RULE_ACKNOWLEDGEMENTS
 
 from contracts.deployments import DEPLOYMENTS, Deployment
 from contracts.stories import CONTRACTS
+from stacks.rule_acknowledgements import RULE_ACKNOWLEDGEMENTS
 from tests.infrastructure import (
     test_rules_alarms,
     test_rules_encryption,
@@ -60,7 +60,7 @@ def test_an_acknowledgement_covers_its_own_rule_at_its_own_place(
 def test_cdk_s_own_acknowledgements_do_not_silence_a_rule(tmp_path: Path) -> None:
     from aws_cdk import Acknowledgment, App, CfnResource, Environment, Stack, Validations
 
-    app = App(outdir=str(tmp_path), analytics_reporting=False)
+    app = App(outdir=str(tmp_path), analytics_reporting=False, builtin_cloud_formation_validation=False)
     queue = CfnResource(Stack(app, "Tiny", env=Environment(region="ap-northeast-1")), "Queue", type="AWS::SQS::Queue")
     Validations.of(queue).acknowledge(Acknowledgment(id="MangaAssist::EncryptedWithOwnKey", reason="none"))
     Validations.of(app).add_plugins(RulePack(RULES))
@@ -71,7 +71,7 @@ def test_cdk_s_own_acknowledgements_do_not_silence_a_rule(tmp_path: Path) -> Non
 def test_a_stack_without_a_region_of_ours_is_refused_by_name(tmp_path: Path) -> None:
     from aws_cdk import App, Stack, Validations
 
-    app = App(outdir=str(tmp_path), analytics_reporting=False)
+    app = App(outdir=str(tmp_path), analytics_reporting=False, builtin_cloud_formation_validation=False)
     Stack(app, "Anywhere")
     Validations.of(app).add_plugins(RulePack(RULES))
     with pytest.raises(RuntimeError, match="Anywhere is in the region None: allowed are ap-northeast-1, us-east-1"):
@@ -97,6 +97,7 @@ def test_findings_in_the_real_app_and_acknowledgements_cover_each_other(
 
 def test_the_real_app_fails_on_one_resource_that_breaks_a_rule(tmp_path: Path) -> None:
     from aws_cdk import App, CfnResource
+
     from stacks.deployment import deploy_all
 
     app = App(context=context(deployment="eu"), outdir=str(tmp_path), analytics_reporting=False)

@@ -115,6 +115,8 @@ CASES = (
              "ApiDestination leads out": {"Hook": {"Type": "AWS::Events::ApiDestination"}},
              "InternetGateway leads out": {"Gateway": {"Type": "AWS::EC2::InternetGateway"}},
          }),
+    Case(rule="ResidencyNoHiddenTemplate", passes={"Rule": _rule(_HERE)},
+         breaks={"StackSet brings can't be read": {"Set": {"Type": "AWS::CloudFormation::StackSet"}}}),
     Case(rule="ResidencySubscription", passes={"Queue": _subscription("sqs")},
          breaks={
              "email leaves the region": {"Mail": _subscription("email")},
@@ -128,7 +130,8 @@ CASES = (
              "'jp.anthropic.'": {"Function": _function(MODEL="jp.anthropic.claude-haiku")},
              "'global.anthropic.'": {"Function": _function(MODEL="global.anthropic.claude-haiku")},
              "'apac.amazon.'": {"Machine": machine(states={"Ask": task(Parameters={"ModelId": "apac.amazon.nova"})})},
-             ":inference-profile/": {"Role": role(_allow("bedrock:InvokeModel", on="arn:aws:bedrock:::inference-profile/a"))},
+             ":inference-profile/": {"Role": role(_allow("bedrock:InvokeModel",
+                                                         on="arn:aws:bedrock:::inference-profile/a"))},
              "ApplicationInferenceProfile may": {"Profile": {"Type": "AWS::Bedrock::ApplicationInferenceProfile"}},
              "InferenceRouter": {"Machine": machine(states={
                  "Route": task("arn:aws:states:::aws-sdk:sagemaker:createInferenceRouter")})},
@@ -150,11 +153,17 @@ CASES = (
          breaks={
              r"grants to \*": {"Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": {
                  "PolicyDocument": policy(_allow("s3:GetObject", on="*", Principal="*"))}}},
+             r"Principal: grants to \*": {"Policy": {"Type": "AWS::SQS::QueuePolicy", "Properties": {
+                 "PolicyDocument": policy(_allow("sqs:SendMessage", on="*", Principal={"AWS": "*"},
+                                                 Condition={"Bool": {"aws:SecureTransport": "true"}}))}}},
+             "grants to everybody else": {"Key": {"Type": "AWS::KMS::Key", "Properties": {
+                 "KeyPolicy": policy(_allow("kms:Decrypt", on="*", NotPrincipal={"AWS": "a"}))}}},
              "grants to arn:aws:iam::999999999999:root": {"Key": {"Type": "AWS::KMS::Key", "Properties": {
                  "KeyPolicy": policy(_allow("kms:Decrypt", on="*",
                                             Principal={"AWS": "arn:aws:iam::999999999999:root"}))}}},
              "reaches into every region": {"Role": role(_allow("sqs:SendMessage", on="arn:aws:sqs:*:1:queue"))},
-             "mangaassist-lake-.* reaches": {"Role": role(_allow("s3:GetObject", on="arn:aws:s3:::mangaassist-lake-*"))},
+             "mangaassist-lake-.* reaches": {"Role": role(_allow("s3:GetObject",
+                                                                 on="arn:aws:s3:::mangaassist-lake-*"))},
              "grants to 999999999999": {"Permission": {"Type": "AWS::Lambda::Permission", "Properties": {
                  "Principal": "999999999999"}}},
          }),

@@ -68,6 +68,8 @@ CASES = (
              "error.Cause": {"Machine": _notify("States.Format('{}: {}', $.story, $.error.Cause)")},
              r"sends '\$'": {"Machine": _notify("States.JsonToString($)")},
              "Execution.Input": {"Machine": _notify("States.JsonToString($$.Execution.Input)")},
+             "input.*sends": {"Machine": machine(states={"Notify": task("arn:aws:states:::sns:publish", Parameters={
+                 "TopicArn": "${OnCallTopic}", "Message": {"input.$": "$"}})})},
              "errorMessage": {"Machine": _notify("$.error.said.errorMessage")},
          }),
 )

@@ -1,4 +1,4 @@
-"""The concerns that every story shares, as rules over the synthesised templates. docs/components/rules.md lists them."""
+"""The concerns that every story shares, as rules over the synthesised templates; listed in docs/components/rules.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mlplatform.rules.rule import Acknowledged, Finding, Rule
 
 RULES: tuple[Rule, ...] = (
     regions.own_region, regions.bucket_one_region, regions.dashboards,
-    outlets.replication, outlets.exports, outlets.subscriptions, outlets.inference, outlets.trails,
+    outlets.replication, outlets.exports, outlets.hidden, outlets.subscriptions, outlets.inference, outlets.trails,
     grants.grants, payloads.execution_data, payloads.payload_capture, payloads.notifications,
     encryption.stores, encryption.jobs,
     serving.guardrails, serving.model_isolation, serving.job_isolation,

@@ -25,13 +25,13 @@ def language(deployed: Deployed) -> Iterator[Finding]:
     for alarm in deployed.of_type(_ALARM):
         found = [d["Value"] for d in alarm.get("Dimensions") or [] if d["Name"] == metrics.LANGUAGE]
         if not found or found[0] not in allowed:
-            metric = f"{alarm.text('Namespace')} {alarm.text('MetricName')}"
+            given = f"the {metrics.LANGUAGE} {found[0]!r}" if found else f"no {metrics.LANGUAGE}"
             yield Finding(on=alarm, where="Properties.Dimensions",
-                          what=f"{metric}: {metrics.LANGUAGE} is {found[0]!r}, allowed are {', '.join(allowed)}" if found
-                          else f"{metric} has no {metrics.LANGUAGE}")
+                          what=f"{alarm.text('Namespace')} {alarm.text('MetricName')} has {given}: allowed are "
+                               f"{', '.join(allowed)}")
 
 
-@rule("AlarmOnCall", concern="alarms that page",
+@rule("AlarmOnCall", concern="alarms that page, runbooks",
       why="an alarm that nobody hears is a graph",
       mend="make it with on_call.alarm(..., topic_arn=platform.on_call.topic.topic_arn)")
 def on_call(deployed: Deployed) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from mlplatform.rules.serving import sagemaker_requests, specs
 from mlplatform.rules.templates import Deployed, Resource, dig
 
 _CONCERN = "encryption with the region's key"
+_TAKES_A_KEY = "ml.m5.large"  # stands for an instance type that is not said
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def jobs(deployed: Deployed) -> Iterator[Finding]:
         if request.action in _JOBS:
             output, fleet = _JOBS[request.action]
             places = [output]
-            if takes_volume_key(str(dig(request.parameters, f"{fleet}.InstanceType") or "ml.m5.large")):
+            if takes_volume_key(str(dig(request.parameters, f"{fleet}.InstanceType") or _TAKES_A_KEY)):
                 places.append(f"{fleet}.VolumeKmsKeyId")
             yield from _unless_own(request.resource, request.where, request.parameters, places, own)
     yield from _endpoints(deployed)
@@ -117,6 +118,6 @@ def _endpoints(deployed: Deployed) -> Iterator[Finding]:
                 yield Finding(on=request.resource, where=f"{request.where}.KmsKeyId",
                               what=f"no key, though {spec.value['instance_type']} takes one")
     for config in deployed.of_type("AWS::SageMaker::EndpointConfig"):
-        takes = [v for v in config.get("ProductionVariants") or [] if takes_volume_key(v.get("InstanceType", "ml.m5.large"))]
-        if takes and not _is_own_key(deployed, config, config.get("KmsKeyId")):
+        takes = (takes_volume_key(v.get("InstanceType", _TAKES_A_KEY)) for v in config.get("ProductionVariants") or [])
+        if any(takes) and not _is_own_key(deployed, config, config.get("KmsKeyId")):
             yield Finding(on=config, where="Properties.KmsKeyId", what=_wrong(config, config.get("KmsKeyId")))

@@ -20,6 +20,9 @@ _POLICIES = {
     "AWS::ECR::Repository": "RepositoryPolicyText", "AWS::SecretsManager::ResourcePolicy": "ResourcePolicy",
     "AWS::Events::EventBusPolicy": "Statement", "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroupPolicy",
 }
+# Conditions that keep "everybody" within an account, an organisation or one resource.
+_LIMITS = ("aws:SourceAccount", "aws:SourceArn", "aws:SourceOwner", "aws:PrincipalAccount", "aws:PrincipalArn",
+           "aws:PrincipalOrgID", "kms:CallerAccount")
 _OWN_ACCOUNT = re.compile(r"<account>|arn:aws:iam::<account>:.*|<[^<>]+>")
 
 
@@ -30,8 +33,11 @@ def grants(deployed: Deployed) -> Iterator[Finding]:
     for resource, where, statement in _statements(deployed):
         if statement.get("Effect") != "Allow":
             continue
+        if "NotPrincipal" in statement:
+            yield Finding(on=resource, where=f"{where}.NotPrincipal", what="grants to everybody else")
+        limited = any(key in str(statement.get("Condition", "")) for key in _LIMITS)
         for principal in _strangers(resource, statement.get("Principal", {})):
-            if principal != "*" or not statement.get("Condition"):
+            if principal != "*" or not limited:
                 yield Finding(on=resource, where=f"{where}.Principal", what=f"grants to {principal}")
         for target in listed(statement.get("Resource", [])):
             arn = resource.stack.text(target)

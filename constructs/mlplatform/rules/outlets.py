@@ -24,9 +24,11 @@ _COPIES: dict[str, str | None] = {
 }
 _EXPORTS = {
     "AWS::Events::ApiDestination", "AWS::Events::Connection", "AWS::CloudWatch::MetricStream", "AWS::Logs::Destination",
-    "AWS::Oam::Link", "AWS::RAM::ResourceShare", "AWS::Lambda::Url", "AWS::EC2::NatGateway", "AWS::EC2::InternetGateway",
-    "AWS::EC2::VPCPeeringConnection", "AWS::EC2::TransitGatewayAttachment", "AWS::DataSync::Task",
+    "AWS::Oam::Link", "AWS::RAM::ResourceShare", "AWS::Lambda::Url", "AWS::EC2::NatGateway",
+    "AWS::EC2::InternetGateway", "AWS::EC2::VPCPeeringConnection", "AWS::EC2::TransitGatewayAttachment",
+    "AWS::DataSync::Task",
 }
+_HIDDEN = ("AWS::CloudFormation::Stack", "AWS::CloudFormation::StackSet", "AWS::CloudFormation::Macro")
 _STAYS = {"sqs", "lambda", "firehose"}  # an address elsewhere is found by its region
 _PROFILE = re.compile(r"\b(?:apac|jp|global|us|eu|au|us-gov)\.(?:ai21|amazon|anthropic|cohere|deepseek|meta|mistral|"
                       r"openai|qwen|stability|twelvelabs|writer)\.|:inference-profile/|InferenceProfile|"
@@ -56,6 +58,14 @@ def exports(deployed: Deployed) -> Iterator[Finding]:
         for name in stream.properties:
             if name.endswith("DestinationConfiguration") and "S3" not in name:
                 yield Finding(on=stream, where=f"Properties.{name}", what="delivers to something else than S3")
+
+
+@rule("ResidencyNoHiddenTemplate", concern=RESIDENCY,
+      why="nested stacks, stack sets and macros bring resources that no rule has read, stack sets in any region",
+      mend="make the resources in a stack of the deployment's stage")
+def hidden(deployed: Deployed) -> Iterator[Finding]:
+    for resource in deployed.of_type(*_HIDDEN):
+        yield Finding(on=resource, where="Type", what=f"what {resource.type} brings can't be read here")
 
 
 @rule("ResidencySubscription", concern=RESIDENCY,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mlplatform.rules.regions import RESIDENCY
 from mlplatform.rules.rule import Finding, rule
-from mlplatform.rules.templates import Deployed
+from mlplatform.rules.templates import Deployed, strings
 from mlplatform.rules.workflows import MACHINE, states
 
 REDACTION = "PII redaction at the boundary (before training, embedding, archiving)"
@@ -17,7 +17,8 @@ _CAPTURES = {
 }
 _OFF = {"", "0", "false", "no", "n", "off"}
 # The whole input, or what an error says, which may quote a customer.
-_QUOTES = re.compile(r"\$(?![.\w$])|\$\$?\.?[\w.]*(?:Cause|errorMessage|\.text\b|\.utterance\b)|\$\$\.Execution\.Input\b")
+_QUOTES = re.compile(r"\$(?![.\w$])|\$\$?\.?[\w.]*(?:Cause|errorMessage|\.text\b|\.utterance\b)|"
+                     r"\$\$\.Execution\.Input\b")
 
 
 @rule("NoExecutionDataInLogs", concern=RESIDENCY,
@@ -47,7 +48,7 @@ def notifications(deployed: Deployed) -> Iterator[Finding]:
         for name, state in states(machine.document):
             if "sns:publish" not in state.get("Resource", ""):
                 continue
-            for key in ("Message.$", "Subject.$", "MessageAttributes.$"):
-                quoted = _QUOTES.search(state.get("Parameters", {}).get(key, ""))
+            for where, text in strings(state.get("Parameters", {}), f"States.{name}.Parameters"):
+                quoted = _QUOTES.search(text) if where.endswith(".$") else None
                 if quoted:
-                    yield Finding(on=machine, where=f"States.{name}.Parameters.{key}", what=f"sends {quoted.group()!r}")
+                    yield Finding(on=machine, where=where, what=f"sends {quoted.group()!r}")

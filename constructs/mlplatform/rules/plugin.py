@@ -18,13 +18,14 @@ from aws_cdk import (
     PolicyViolation,
 )
 
-from contracts.deployments import DEPLOYMENTS, Deployment
+from contracts.deployments import DEPLOYMENTS
 from contracts.story import StoryContract
 from mlplatform.rules.rule import Acknowledged, Finding, Rule
 from mlplatform.rules.templates import Deployed, Stack
 
 NAME = "MangaAssist"
 ACKNOWLEDGEMENTS = "stacks/rule_acknowledgements.py"
+_REGIONS = tuple(d.region for d in DEPLOYMENTS)
 
 
 @jsii.implements(IPolicyValidationPlugin)
@@ -73,12 +74,10 @@ def below_stage(finding: Finding) -> str:
 
 
 def _stack(path: str, region: str | None, file: str) -> Stack:
-    if region not in _REGIONS:
-        raise ValueError(f"{path} is in the region {region!r}: allowed are {', '.join(_REGIONS)}; give its stage an env")
+    if region is None or region not in _REGIONS:
+        raise ValueError(f"{path} is in the region {region!r}: allowed are {', '.join(_REGIONS)}; give its stage an "
+                         "env with one of them")
     return Stack(path, region, Path(file))
-
-
-_REGIONS: dict[str | None, Deployment] = {d.region: d for d in DEPLOYMENTS}
 
 
 def _violation(rule: Rule, finding: Finding) -> PolicyViolation:

@@ -14,21 +14,22 @@ from mlplatform.rules.rule import Finding, rule
 from mlplatform.rules.signed_copies import is_signed_copy_pull
 from mlplatform.rules.templates import Deployed, Resource, strings
 
-RESIDENCY = "ap-northeast-1 residency for JP customer data"
+RESIDENCY = "residency: JP customer data in ap-northeast-1, each region's in its own"
 _REGION = re.compile(r"(?<![a-z0-9])(?:us|eu|ap|sa|ca|me|af|il|mx|cn)(?:-gov)?-"
                      r"(?:north|south|east|west|central|northeast|northwest|southeast|southwest)-[1-9](?![0-9])")
 _BUCKET = re.compile(rf"{naming.PROJECT}-(?:{'|'.join(naming.BUCKETS)})-({'|'.join(d.name for d in DEPLOYMENTS)})-")
 DASHBOARD = "AWS::CloudWatch::Dashboard"
 
 
-def _foreign(deployed: Deployed, pattern: re.Pattern[str], own: str, *, group: int) -> Iterator[tuple[Resource, str, str]]:
+def _foreign(deployed: Deployed, pattern: re.Pattern[str], own: str, *,
+             group: int) -> Iterator[tuple[Resource, str, str]]:
     """(resource, property, name) of each text that the pattern finds and that is not `own`."""
     for stack in deployed.stacks:
         if {m.group(group) for m in pattern.finditer(stack.raw)} <= {own}:
             continue
         for resource in stack.resources.values():
-            found = {(where.split(".Fn::")[0], m.group(group)) for where, text in strings(resource.properties, "Properties")
-                     for m in pattern.finditer(text)}
+            found = {(where.split(".Fn::")[0], m.group(group))
+                     for where, text in strings(resource.properties, "Properties") for m in pattern.finditer(text)}
             for where, name in sorted(found):
                 if name != own and not is_signed_copy_pull(deployed.deployment, resource, where):
                     yield resource, where, name

@@ -93,7 +93,8 @@ def guardrails(deployed: Deployed) -> Iterator[Finding]:
             yield Finding(on=request.resource, where=f"{request.where}.DeploymentConfig", what="updates unguarded")
 
 
-_WHY_ISOLATED = "weights and libraries come from outside; without a network neither they nor a customer's text can leave"
+_WHY_ISOLATED = ("weights and libraries come from outside; without a network neither they nor a customer's text can "
+                 "leave")
 _SAY_SO = "say EnableNetworkIsolation: true in the request itself; a value that is computed proves nothing"
 
 

@@ -75,7 +75,8 @@ class Stack:
         return f"<{self.text(given)}>" if function == "Fn::ImportValue" else f"<{function}>"
 
     def _pseudo(self, name: str) -> str:
-        return {"AWS::Region": self.region, "AWS::Partition": "aws", "AWS::AccountId": "<account>"}.get(name, f"<{name}>")
+        known = {"AWS::Region": self.region, "AWS::Partition": "aws", "AWS::AccountId": "<account>"}
+        return known.get(name, f"<{name}>")
 
 
 @dataclass(frozen=True, eq=False)

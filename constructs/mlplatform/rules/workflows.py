@@ -23,7 +23,7 @@ def states(definition: Mapping[str, Any], within: str = "") -> Iterator[tuple[st
                 yield from states(inner, f"{within}{name}.")
 
 
-@rule("StateRetryAndCatch", concern="every step runs twice or fails with the same result; nothing is left running",
+@rule("StateRetryAndCatch", concern="every step can fail or run twice, and nothing is left running",
       why="a throttled call must not fail a run, and a run that fails must roll back, record it and tell somebody",
       mend="make the state with asl.call, asl.function, asl.child or asl.notify, which retry with backoff and catch")
 def retry_and_catch(deployed: Deployed) -> Iterator[Finding]:
