@@ -30,9 +30,12 @@ _EXPORTS = {
 }
 _HIDDEN = ("AWS::CloudFormation::Stack", "AWS::CloudFormation::StackSet", "AWS::CloudFormation::Macro")
 _STAYS = {"sqs", "lambda", "firehose"}  # an address elsewhere is found by its region
-_PROFILE = re.compile(r"\b(?:apac|jp|global|us|eu|au|us-gov)\.(?:ai21|amazon|anthropic|cohere|deepseek|meta|mistral|"
-                      r"openai|qwen|stability|twelvelabs|writer)\.|:inference-profile/|InferenceProfile|"
-                      r"(?i:inference[-_]?router)")
+_VENDORS = ("ai21", "amazon", "anthropic", "cohere", "deepseek", "meta", "mistral", "openai", "qwen", "stability",
+            "twelvelabs", "writer")
+_PROFILE = re.compile(rf"\b(?:apac|jp|global|us|eu|au|us-gov)\.(?:{'|'.join(_VENDORS)})\.|:inference-profile/|"
+                      r"InferenceProfile|[iI]nference[-_]?[rR]outer")
+# Quicker to look for than the pattern, and in every text that it matches.
+_HINTS = (*(f".{vendor}." for vendor in _VENDORS), "nference-profile", "nferenceProfile", "outer")
 
 
 @rule("ResidencyNoReplication", concern=RESIDENCY,
@@ -94,7 +97,7 @@ def subscriptions(deployed: Deployed) -> Iterator[Finding]:
            "region")
 def inference(deployed: Deployed) -> Iterator[Finding]:
     for stack in deployed.stacks:
-        if not _PROFILE.search(stack.raw):
+        if not any(hint in stack.raw for hint in _HINTS) or not _PROFILE.search(stack.raw):
             continue
         for resource in stack.resources.values():
             named = _PROFILE.search(resource.type)
