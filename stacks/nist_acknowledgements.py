@@ -34,12 +34,11 @@ NIST_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
     _stays("LambdaConcurrency", *_ALL_FUNCTIONS,
            because="a reserved share of the account's concurrency is its owner's to give; leases and idempotent names "
                    "bound what runs at once"),
-    _stays("LambdaDLQ", *(f"Platform/Functions/Room/{name}/Default" for name in
-                          ("Lease", "KillSwitches", "Audit", "ImageBuilder")),
-           because="called and waited for by a state machine or by CloudFormation, which see the error; a dead-letter "
-                   "queue takes asynchronous calls only"),
-    _stays("LambdaDLQ", *(f"*/Functions/Room/{name}/Default" for name in
-                          ("RunPlan", "Judge", "Publish", "ReleasePlan", "ReleaseCheck", "Promote")),
+    _stays("LambdaDLQ", "Platform/Functions/Room/ImageBuilder/Default",
+           because="it answers CloudFormation itself, failures included, and a stack that gets no answer fails"),
+    _stays("LambdaDLQ", *(f"Platform/Functions/Room/{name}/Default" for name in ("Lease", "KillSwitches", "Audit")),
+           *(f"*/Functions/Room/{name}/Default" for name in
+             ("RunPlan", "Judge", "Publish", "ReleasePlan", "ReleaseCheck", "Promote")),
            because="called and waited for by a state machine, which retries and catches; a dead-letter queue takes "
                    "asynchronous calls only"),
     _stays("LambdaInsideVPC", *_ALL_FUNCTIONS,
