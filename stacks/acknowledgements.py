@@ -7,20 +7,12 @@ are the same set, so neither a new finding nor a stale acknowledgement passes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from mlplatform.rules import Acknowledged
 
 from contracts import naming
 from contracts.deployments import Deployment
 from contracts.story import StoryContract
-
-
-@dataclass(frozen=True, kw_only=True)
-class Acknowledged:
-    """`finding` at each construct of `at` (paths below the stage) stays, `because`."""
-
-    finding: str
-    at: tuple[str, ...]
-    because: str
 
 
 def _wildcard(resource: str, *at: str, because: str) -> Acknowledged:

@@ -6,16 +6,19 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import App, Environment, PermissionsBoundary, Stack, Stage, Tags
+from aws_cdk import App, Environment, PermissionsBoundary, Stack, Stage, Tags, Validations
 from mlplatform.retention import keep_log_groups
+from mlplatform.rules import RULES, RulePack
 
 from constructs import Construct
 from contracts import naming
 from contracts.deployments import DEPLOYMENTS, Deployment, deployment
+from contracts.stories import CONTRACTS
 from stacks.data import DataStack
 from stacks.intent_classifier import IntentClassifierStack
 from stacks.operations import OperationsStack
 from stacks.platform import PlatformStack
+from stacks.rule_acknowledgements import RULE_ACKNOWLEDGEMENTS
 
 # A tag on these forces a replacement that can't happen (fixed names) or resets a flag's value. Nor on the
 # stack: CloudFormation hands a stack's tags to every resource in it, the flags included.
@@ -50,11 +53,13 @@ class DeploymentStage(Stage):
 
 
 def deploy_all(app: App) -> list[DeploymentStage]:
-    """The deployments that the context asks for."""
+    """The deployments that the context asks for; synth fails when one of them breaks a rule."""
     name = app.node.try_get_context("deployment")
     chosen = (deployment(name),) if name else DEPLOYMENTS
     tags = _tags(app.node.try_get_context("tags"))
     boundary = app.node.try_get_context("permission_boundary")
+    Validations.of(app).add_plugins(
+        RulePack(RULES, stories=CONTRACTS.values(), acknowledged=RULE_ACKNOWLEDGEMENTS))
     return [DeploymentStage(app, d, tags=tags, permission_boundary=boundary) for d in chosen]
 
 

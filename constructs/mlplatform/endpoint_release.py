@@ -107,8 +107,9 @@ def _creation(config: Mapping[str, str]) -> dict[str, asl.State]:
 
     A creation that fails is followed by a second look: its answer may have been lost.
     """
-    model = {f"{member}.$": f"$.plan.model.{member}" for member in (
-        "ModelName", "ExecutionRoleArn", "EnableNetworkIsolation", "VpcConfig", "PrimaryContainer")}
+    # Isolation is said here, whatever the plan says: what can be read off the machine can be proved of it.
+    model = {"EnableNetworkIsolation": True, **{f"{member}.$": f"$.plan.model.{member}" for member in (
+        "ModelName", "ExecutionRoleArn", "VpcConfig", "PrimaryContainer")}}
     endpoint = {"EndpointName.$": "$.plan.endpoint_name", "EndpointConfigName.$": "$.plan.endpoint_config_name"}
     named = {"ModelName.$": "$.plan.model_name"}
     config_named = {"EndpointConfigName.$": "$.plan.endpoint_config_name"}

@@ -1,4 +1,4 @@
-"""One synth per run: all deployments, bundling off, the AwsSolutions rules on."""
+"""One synth per run: all deployments, bundling off, both of cdk-nag's packs on beside our own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True)
 class Assembly:
-    """What CDK wrote: `templates[deployment, room]`, their bytes, and what the rule pack found."""
+    """What CDK wrote: `templates[deployment, room]`, their bytes, and what the rule packs found."""
 
     folder: Path
     templates: dict[tuple[str, str], Template]
@@ -51,14 +51,14 @@ def context(**more: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     from aws_cdk import App, Validations
-    from cdk_nag import AwsSolutionsChecks
+    from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks
 
     from stacks.deployment import deploy_all
 
     folder = tmp_path_factory.mktemp("cdk.out")
     app = App(context=context(), outdir=str(folder), analytics_reporting=False)
     stages = deploy_all(app)
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app), NIST80053R5Checks(app))
     # Findings raise here, after everything is written; test_rules.py judges them one by one.
     with pytest.raises(RuntimeError, match="ValidationFailed"):
         app.synth()

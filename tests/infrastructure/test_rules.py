@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from contracts.deployments import DEPLOYMENTS, Deployment
 from contracts.stories import CONTRACTS
 from stacks.acknowledgements import acknowledged
+from stacks.nist_acknowledgements import NIST_ACKNOWLEDGEMENTS
+from stacks.rule_acknowledgements import RULE_ACKNOWLEDGEMENTS
 from tests.infrastructure.conftest import Assembly
 
 PROTECTED_ROOMS = {"data", "platform", "intent-classifier"}
@@ -27,15 +30,39 @@ NO_RESOURCE = (
 def test_aws_solutions_findings_are_exactly_the_acknowledged_ones(assembly: Assembly, deployment: Deployment) -> None:
     rows = acknowledged(deployment, list(CONTRACTS.values()))
     expected = {(row.finding, f"{deployment.name}/{path}") for row in rows for path in row.at}
-    found = {(rule, path) for rule, path in assembly.findings if path.startswith(f"{deployment.name}/")}
+    found = {(rule, f"{deployment.name}/{path}") for rule, path in _of_pack("AwsSolutions-", assembly, deployment)}
     assert found - expected == set(), "new findings: mend them, or acknowledge each with its reason"
     assert expected - found == set(), "stale acknowledgements: remove them"
 
 
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d.name)
+def test_nist_800_53_findings_and_acknowledgements_cover_each_other(
+        assembly: Assembly, deployment: Deployment) -> None:
+    found = _of_pack("NIST.800.53.R5-", assembly, deployment)
+    assert found
+    new = {f for f in found if not any(row.covers(*f) for row in NIST_ACKNOWLEDGEMENTS)}
+    assert new == set(), "new findings: mend them, or acknowledge each with its reason"
+    stale = [(row.finding, pattern) for row in NIST_ACKNOWLEDGEMENTS for pattern in row.at
+             if not any(replace(row, at=(pattern,)).covers(*f) for f in found)]
+    assert stale == [], "stale acknowledgements: remove them"
+
+
+def _of_pack(prefix: str, assembly: Assembly, deployment: Deployment) -> set[tuple[str, str]]:
+    """(finding, path below the stage) of one pack in one deployment."""
+    stage = f"{deployment.name}/"
+    return {(rule, path.removeprefix(stage)) for rule, path in assembly.findings
+            if rule.startswith(prefix) and path.startswith(stage)}
+
+
+def test_no_finding_comes_from_a_pack_whose_findings_nobody_judges(assembly: Assembly) -> None:
+    assert {rule.split("-")[0] for rule, _ in assembly.findings} == {"AwsSolutions", "NIST.800.53.R5"}
+
+
 def test_every_acknowledgement_gives_a_reason() -> None:
     rows = acknowledged(DEPLOYMENTS[0], list(CONTRACTS.values()))
-    assert rows
-    assert all(len(row.because.split()) >= 5 for row in rows)
+    for table in (rows, NIST_ACKNOWLEDGEMENTS, RULE_ACKNOWLEDGEMENTS):
+        assert table
+        assert all(len(row.because.split()) >= 5 for row in table)
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d.name)
