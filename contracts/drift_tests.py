@@ -26,7 +26,7 @@ class TestResult:
 
 
 def merge(histograms: Iterable[Sequence[int]]) -> list[int]:
-    """Bin by bin; in any order and grouping the same whole numbers. ValueError when the bins differ or none is given."""
+    """Bin by bin; the same whole numbers in any order. ValueError when the bins differ or no histogram is given."""
     rows = [list(h) for h in histograms]
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise ValueError(f"a merge needs histograms over the same bins, got bins {[len(row) for row in rows]}")

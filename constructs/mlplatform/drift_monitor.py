@@ -46,6 +46,10 @@ class DriftMonitor(Construct):
             FunctionRule(self, "Trigger", says=f"A drift alarm of {slug} asks for a retrain",
                          pattern=alarm_rings(naming.drift_alarm(slug, "", "").rstrip("-") + "-"),
                          function=props.trigger)
+            # In a storm a story's start may have been deferred; its alarm stays up and says nothing more.
+            Schedule(self, "Deferred", name=f"{naming.PROJECT}-{slug}-drift-deferred", expression="rate(1 hour)",
+                     time_zone="UTC", target_arn=props.trigger.arn, action="lambda:InvokeFunction",
+                     body={"story": slug, "retry": True})
 
 
 def _drift_alarm(slug: str, monitor: Monitor, language: str) -> AlarmProps:

@@ -1,9 +1,9 @@
 """PSI and KS for many rows x features x slices from one pass: each value falls into one of 4,096 even cells.
 
-Even cells make the cell of a value a multiplication instead of a search, and both numbers follow from the cells: KS from
-all of them, PSI from groups of them. A champion's PSI edges are laid on cell boundaries (`snapped_edges`), as the exact
-smallest float of a cell, so that grouping cells and comparing values with edges count the same rows.
-Counts are whole numbers: hours add up to a day and regions to the whole, exactly, in any order.
+Even cells make the cell of a value a multiplication instead of a search, and both numbers follow from the cells: KS
+from all of them, PSI from groups of them. A champion's PSI edges are laid on cell boundaries (`snapped_edges`), as the
+exact smallest float of a cell, so that grouping cells and comparing values with edges count the same rows. Counts are
+whole numbers: hours add up to a day and regions to the whole, exactly, in any order.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def projection_of(reference: np.ndarray, *, seed: int) -> Projection:
     if len(reference) < MIN_ROWS:
         raise ValueError(f"an embedding reference needs {MIN_ROWS} rows or more, got {len(reference)}")
     rng = np.random.default_rng(seed)
-    some = np.asarray(reference[rng.choice(len(reference), min(len(reference), 2_000), replace=False)], dtype=np.float64)
+    some = reference[rng.choice(len(reference), min(len(reference), 2_000), replace=False)].astype(np.float64)
     half = len(some) // 2
     width = float(np.median(np.linalg.norm(some[:half] - some[half:2 * half], axis=1)))
     if width == 0:
