@@ -22,7 +22,8 @@ from contracts.stories.roster import ROSTER
 from contracts.story import DriftMonitor
 
 FALSE_ALARMS_A_WEEK = 1.0  # of all stories, slices and deployments together
-LOOKS_A_WEEK = 7 * 24
+LOOK_EVERY_S = 3_600
+LOOKS_A_WEEK = 7 * 86_400 // LOOK_EVERY_S
 SPANS_H = (1, 4, 12, 24)  # each look judges the last hour and what it merges to
 COHORTS_AND_ALL = 4  # new, returning, power user, and all of them
 TESTS_A_SLICE = 8  # features of input, label and prediction, embeddings, concept; a test holds every story to it
@@ -83,8 +84,11 @@ def level(fleet: Fleet | None = None, *, budget: float = FALSE_ALARMS_A_WEEK) ->
 
 
 def alarm_rule(monitor: DriftMonitor) -> AlarmRule:
-    """2 of 3 looks where the contract's time to detect has room for three windows, else the first one rings."""
-    room = OUT_OF * monitor.window_s <= monitor.detect_within_s
+    """2 of 3 looks where they see different requests and the contract's time to detect has room for them.
+
+    A window longer than the hour between two looks shares its requests with the next: its first look rings.
+    """
+    room = monitor.window_s <= LOOK_EVERY_S and monitor.detect_within_s >= OUT_OF * LOOK_EVERY_S
     return AlarmRule(level=level(), required=CONFIRMED_BY if room else 1, of=OUT_OF if room else 1)
 
 

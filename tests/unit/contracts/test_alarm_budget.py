@@ -54,8 +54,9 @@ def test_two_of_three_looks_or_one_beyond_doubt(looks: list[float | None], rings
 
 
 def test_the_contract_s_time_to_detect_says_how_many_looks() -> None:
-    monitor = CONTRACTS["intent-classifier"].monitors[0]
+    monitor, _, concept = CONTRACTS["intent-classifier"].monitors
     assert (alarm_rule(monitor).required, alarm_rule(monitor).of) == (2, 3)
+    assert (alarm_rule(concept).required, alarm_rule(concept).of) == (1, 1)  # a day's window: hourly looks overlap
     hurried = alarm_rule(replace(monitor, detect_within_s=monitor.window_s))
     assert (hurried.required, hurried.of, hurried.sure_level) == (1, 1, hurried.level)
 
