@@ -68,6 +68,8 @@ def judge_counts(
     if lacking or reference is None:
         return _insufficient(lacking, rows, known)
     effect, test = psi(reference, current), chi_squared(reference, current)
+    if effect > rule.threshold and test.p_value == 1.0:  # so few rows outside one bin that all were pooled
+        return _insufficient(f"PSI {effect:.3f}, but too few rows outside one bin to test it", rows, known)
     return _judged(effect, test.p_value, rule, rows=rows, reference_rows=known, what="PSI")
 
 

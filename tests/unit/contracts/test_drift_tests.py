@@ -164,6 +164,12 @@ def test_too_little_is_insufficient_with_its_reason(
     assert (found.verdict, found.reason, found.effect, found.p_value) == (Verdict.INSUFFICIENT, reason, None, None)
 
 
+def test_a_large_shift_against_a_handful_of_rows_is_not_calm() -> None:
+    rule = Rule(threshold=0.2, level=1e-4, min_rows=200)
+    found = judge_counts([5, 5, 5, 5, 0], [0, 0, 0, 0, 220], rule)
+    assert (found.verdict, "too few rows outside one bin" in found.reason) == (Verdict.INSUFFICIENT, True)
+
+
 def test_a_feature_that_was_always_sparse_may_stay_sparse() -> None:
     assert judge_counts(EVEN, EVEN, RULE, missing=400, reference_missing=400).verdict is Verdict.STABLE
 
