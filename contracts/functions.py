@@ -74,6 +74,7 @@ class DriftMonitorEnv(Environment):
 @dataclass(frozen=True, kw_only=True)
 class DriftTriggerEnv(Environment):
     STORY: str
+    CONTROL_TABLE: str
     RETRAIN_STATE_MACHINE_ARN: str
 
 
@@ -158,7 +159,7 @@ DRIFT_MONITOR = FunctionContract(
 )
 DRIFT_TRIGGER = FunctionContract(
     name="drift_trigger", environment=DriftTriggerEnv, asynchronous=True,
-    actions=("ssm:GetParameters", "states:StartExecution"),
+    actions=("dynamodb:GetItem", "dynamodb:PutItem", *_KMS_DATA, "ssm:GetParameters", "states:StartExecution"),
 )
 FREEZE_GUARD = FunctionContract(
     name="freeze_guard", environment=NoEnv, shared=True, asynchronous=True,

@@ -16,7 +16,10 @@ REQUESTS = "Requests"
 LATENCY_MS = "LatencyMs"
 INVALID_REQUESTS = "InvalidRequests"
 
-INPUT_PSI = "InputPsi"  # largest PSI over the monitored features of one language
+# Largest PSI over a language's features and cohorts, held at the monitor's threshold unless it is beyond chance:
+INPUT_PSI = "InputPsi"  # at one look
+SUSTAINED_PSI = "SustainedPsi"  # at each of several looks
+UNJUDGED_WINDOW = "UnjudgedWindow"  # 1 when a language's window had too little to be judged, else 0
 WINDOW_REQUESTS = "WindowRequests"
 CONCEPT_F1_DROP = "ConceptF1Drop"
 
@@ -29,6 +32,8 @@ TRAINING_USD = "TrainingUsd"
 # metric -> its dimensions, in order
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     INPUT_PSI: (STORY, LANGUAGE, MONITOR),
+    SUSTAINED_PSI: (STORY, LANGUAGE, MONITOR),
+    UNJUDGED_WINDOW: (STORY, LANGUAGE, MONITOR),
     WINDOW_REQUESTS: (STORY, LANGUAGE, MONITOR),
     CONCEPT_F1_DROP: (STORY, LANGUAGE),
     CANARY_ABORT: (STORY, LANGUAGE),

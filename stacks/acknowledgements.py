@@ -76,7 +76,7 @@ def _story(stack: str, story: StoryContract, *, home: bool, buckets: dict[str, s
     yield Acknowledged(finding="AwsSolutions-L1", because=_LATEST,
                        at=_all(functions, f"{traced} ReleasePlan DriftMonitor", ending="Default"))
     queues = [f"{stack}/Retrain/SpecChange", f"{stack}/Drift/Hourly"]
-    queues += [f"{stack}/Retrain/Weekly", f"{stack}/Drift/Trigger"] if home else []
+    queues += [f"{stack}/Retrain/Weekly", f"{stack}/Drift/Trigger", f"{stack}/Drift/Deferred"] if home else []
     yield Acknowledged(finding="AwsSolutions-SQS3", because=_QUEUE,
                        at=tuple(f"{q}/Undelivered/Resource" for q in queues))
     yield from _story_buckets(stack, story, buckets)

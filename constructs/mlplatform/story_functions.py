@@ -156,6 +156,7 @@ class StoryFunctions(Construct):
     def drift_trigger(self, *, machine_arn: str) -> PlatformFunction:
         """Made after the retrain machine, which it starts."""
         return self._room.function(
-            f.DRIFT_TRIGGER, environment=f.DriftTriggerEnv(STORY=self._slug, RETRAIN_STATE_MACHINE_ARN=machine_arn),
-            statements=[read_flags((GLOBAL_FREEZE, *self._props.story.flags)),
-                        allow("states:StartExecution", on=machine_arn)])
+            f.DRIFT_TRIGGER, environment=f.DriftTriggerEnv(
+                STORY=self._slug, CONTROL_TABLE=self._props.control.table_name, RETRAIN_STATE_MACHINE_ARN=machine_arn),
+            statements=[self._control("GetItem", "PutItem"), read_flags((GLOBAL_FREEZE, *self._props.story.flags)),
+                        allow("states:StartExecution", on=machine_arn), self._data])

@@ -1,8 +1,8 @@
 """{"story", "window_end"?, "monitors"?} ->
-{"windows": [{"monitor", "language", "psi", "requests", "feature"}]}.
+{"windows": [{"monitor", "language", "cohort"?, "psi", "p_value"?, "requests", "feature", "note"?}]}.
 
 Every monitor of the contract unless `monitors` names some. For the concept monitor `psi` is the
-drop of macro-F1.
+drop of macro-F1. A language comes before its cohorts.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts import metrics, naming, stories
+from contracts.alarm_budget import alarm_rule
 from contracts.functions import DriftMonitorEnv
 from contracts.story import DriftMonitor
 from lambdas.drift_monitor.captures import Window, read_captures, read_feedback
-from lambdas.drift_monitor.logic import Histograms, WindowResult, judge_concept, parse_references
+from lambdas.drift_monitor.logic import WHOLE, Histograms, WindowResult, judge_concept, parse_references
 from lambdas.shared.aws import client, environment
 from lambdas.shared.errors import InvalidInput
 from lambdas.shared.objects import S3Uri, read_json
@@ -39,7 +40,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         results += _distributions(env, story.slug, pointer, Window(end=end, seconds=seconds), distribution)
     for monitor in (m for m in chosen if m.kind == "concept"):
         results += _concept(env, story.slug, pointer, Window(end=end, seconds=monitor.window_s), monitor)
-    put_metric(client("cloudwatch"), [point for result in results for point in _points(result, story.slug)])
+    named = {m.name: m for m in chosen}
+    put_metric(client("cloudwatch"), [point for result in results for point in _points(result, story.slug, named)])
     return {"windows": [result.to_dict() for result in results]}
 
 
@@ -86,12 +88,24 @@ def _concept(
     return judge_concept(monitor, _captures(env, slug, pointer, window), feedback, evaluation)
 
 
-def _points(result: WindowResult, slug: str) -> list[tuple[str, float, dict[str, str]]]:
-    """WindowRequests always; the monitor's own number only when there is evidence."""
+def _points(
+    result: WindowResult, slug: str, monitors: dict[str, DriftMonitor]
+) -> list[tuple[str, float, dict[str, str]]]:
+    """How much the window held, always; the monitor's own number only when there is evidence.
+
+    A cohort's number is one more data point of its language: the alarm looks at the largest.
+    """
     where = {"story": slug, "language": result.language}
-    points = [(metrics.WINDOW_REQUESTS, float(result.requests), {**where, "monitor": result.monitor})]
-    if result.value is not None and result.monitor == "concept":
-        points.append((metrics.CONCEPT_F1_DROP, result.value, where))
-    elif result.value is not None:
-        points.append((metrics.INPUT_PSI, result.value, {**where, "monitor": result.monitor}))
-    return points
+    named = {**where, "monitor": result.monitor}
+    monitor = monitors[result.monitor]
+    rule = alarm_rule(monitor)
+    points = []
+    if result.cohort == WHOLE:
+        points = [(metrics.WINDOW_REQUESTS, float(result.requests), named),
+                  (metrics.UNJUDGED_WINDOW, float(result.value is None), named)]
+    once, sustained = (result.held(monitor.threshold, level) for level in (rule.sure_level, rule.level))
+    if once is None or sustained is None:
+        return points
+    if monitor.kind == "concept":
+        return [*points, (metrics.CONCEPT_F1_DROP, once, where)]
+    return [*points, (metrics.INPUT_PSI, once, named), (metrics.SUSTAINED_PSI, sustained, named)]

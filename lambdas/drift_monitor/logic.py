@@ -1,55 +1,80 @@
-"""Captured requests against the champion's reference: one number per monitor and language.
+"""Captured requests against the champion's reference: one number per monitor, language and cohort.
 
 A window with fewer requests than its contract asks for says nothing: no PSI is published, so the
-alarm sees missing data rather than calm.
+alarm sees missing data rather than calm, and a metric of its own says so.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.drift import Reference, psi
+from contracts import alarm_budget
+from contracts.concept_drift import macro_f1 as f1_of
+from contracts.drift import Reference
+from contracts.drift_outcome import Outcome, Rule, Verdict, judge_counts, judge_f1
 from contracts.gates import lookup
 from contracts.metrics import LANGUAGE_ALL
 from contracts.story import DriftMonitor
 
 NO_EVIDENCE = "no evidence"
 NO_REFERENCE = "no reference"
+WHOLE = ""  # in place of a cohort: the language with all its cohorts
 
-References = Mapping[str, Sequence[Reference]]  # language -> one reference per feature
+Slice = tuple[str, str]  # language, cohort
+References = Mapping[Slice, Sequence[Reference]]  # one reference per feature
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowResult:
-    """`value` is the monitor's number, or None with the reason in `note`."""
+    """`value` is the monitor's number and `p_value` its chance without drift, or None with the reason in `note`."""
 
     monitor: str
     language: str
     requests: int
+    cohort: str = WHOLE
     value: float | None = None
+    p_value: float | None = None
     feature: str = ""
     note: str = ""
 
+    def held(self, threshold: float, level: float) -> float | None:
+        """What an alarm on `threshold` may see: the number, held at the threshold unless it is beyond chance."""
+        if self.value is None or self.p_value is None or self.p_value <= level:
+            return self.value
+        return min(self.value, threshold)
+
     def to_dict(self) -> dict[str, Any]:
-        shown = {
+        shown: dict[str, Any] = {
             "monitor": self.monitor,
             "language": self.language,
             "requests": self.requests,
             "psi": self.value,
             "feature": self.feature,
         }
-        return {**shown, "note": self.note} if self.note else shown
+        optional = {"cohort": self.cohort, "p_value": self.p_value, "note": self.note}
+        return {**shown, **{name: value for name, value in optional.items() if value not in ("", None)}}
 
 
-def parse_references(raw: Mapping[str, Any]) -> dict[str, tuple[Reference, ...]]:
-    """drift_reference.json: {"features": {"en": [...], ...}}."""
-    return {
-        language: tuple(Reference.from_dict(r) for r in references)
-        for language, references in raw["features"].items()
-    }
+def rule_of(monitor: DriftMonitor) -> Rule:
+    return Rule(
+        threshold=monitor.threshold, level=alarm_budget.alarm_rule(monitor).level, min_rows=monitor.min_requests
+    )
+
+
+def parse_references(raw: Mapping[str, Any]) -> dict[Slice, tuple[Reference, ...]]:
+    """drift_reference.json: {"features": {"en": [...]}, "cohorts": {"en": {"new": [...]}}}; the latter may lack."""
+    found = {(language, WHOLE): _parse(refs) for language, refs in raw["features"].items()}
+    for language, cohorts in raw.get("cohorts", {}).items():
+        found |= {(language, cohort): _parse(refs) for cohort, refs in cohorts.items()}
+    return found
+
+
+def _parse(references: Sequence[Mapping[str, Any]]) -> tuple[Reference, ...]:
+    return tuple(Reference.from_dict(reference) for reference in references)
 
 
 def feature_value(record: Mapping[str, Any], feature: str) -> object:
@@ -61,47 +86,49 @@ def feature_value(record: Mapping[str, Any], feature: str) -> object:
 
 
 class Histograms:
-    """Counts per language and feature, filled record by record: a window is never held in memory."""
+    """Counts per slice and feature, filled record by record: a window is never held in memory."""
 
     def __init__(self, references: References) -> None:
-        self._references = {lang: {r.feature: r for r in refs} for lang, refs in references.items()}
+        self._references = {where: {r.feature: r for r in refs} for where, refs in references.items()}
         self._counts = {
-            lang: {name: [0] * len(r.counts) for name, r in refs.items()}
-            for lang, refs in self._references.items()
+            where: {name: [0] * len(r.counts) for name, r in refs.items()}
+            for where, refs in self._references.items()
         }
-        self.requests: Counter[str] = Counter()
+        self.requests: Counter[Slice] = Counter()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        for language in (str(record.get("language")), LANGUAGE_ALL):
-            self.requests[language] += 1
-            for name, reference in self._references.get(language, {}).items():
+        language, cohort = str(record.get("language")), str(record.get("cohort") or WHOLE)
+        for where in dict.fromkeys(((language, WHOLE), (LANGUAGE_ALL, WHOLE), (language, cohort))):
+            self.requests[where] += 1
+            for name, reference in self._references.get(where, {}).items():
                 index = _bin(reference, feature_value(record, name))
                 if index is not None:
-                    self._counts[language][name][index] += 1
+                    self._counts[where][name][index] += 1
 
     def judge(self, monitor: DriftMonitor) -> list[WindowResult]:
-        """The largest PSI over the monitor's features, per language seen or referred to."""
-        languages = (self.requests.keys() | self._references.keys()) - {LANGUAGE_ALL}
-        if LANGUAGE_ALL in self._references:
-            languages |= {LANGUAGE_ALL}
-        return [self._judge_language(monitor, language) for language in sorted(languages)]
+        """The largest PSI over the monitor's features, per slice seen or referred to; a language before its cohorts.
 
-    def _judge_language(self, monitor: DriftMonitor, language: str) -> WindowResult:
-        requests = self.requests[language]
+        All languages together are judged only where the reference has them.
+        """
+        slices = (self.requests.keys() | self._references.keys()) - {(LANGUAGE_ALL, WHOLE)}
+        slices |= {(LANGUAGE_ALL, WHOLE)} & self._references.keys()
+        return [self._judge_slice(monitor, where) for where in sorted(slices)]
+
+    def _judge_slice(self, monitor: DriftMonitor, where: Slice) -> WindowResult:
+        (language, cohort), requests = where, self.requests[where]
+        said: dict[str, Any] = {"monitor": monitor.name, "language": language, "cohort": cohort, "requests": requests}
         if requests < monitor.min_requests:
-            return WindowResult(monitor=monitor.name, language=language, requests=requests, note=NO_EVIDENCE)
-        found = [
-            (psi(self._references[language][name].counts, self._counts[language][name]), name)
-            for name in monitor.features
-            if name in self._references.get(language, {})
-            and sum(self._counts[language][name]) >= monitor.min_requests
-        ]
-        if not found:
-            return WindowResult(monitor=monitor.name, language=language, requests=requests, note=NO_REFERENCE)
-        value, feature = max(found)
-        return WindowResult(
-            monitor=monitor.name, language=language, requests=requests, value=value, feature=feature
-        )
+            return WindowResult(**said, note=NO_EVIDENCE)
+        found = [(name, self._judge_feature(monitor, where, name)) for name in monitor.features
+                 if name in self._references.get(where, {})]
+        judged = [(o.verdict is Verdict.DRIFTED, o.effect, name, o) for name, o in found if o.effect is not None]
+        if not judged:
+            return WindowResult(**said, note=NO_REFERENCE)
+        _, effect, feature, outcome = max(judged, key=lambda j: j[:3])
+        return WindowResult(**said, value=effect, p_value=outcome.p_value, feature=feature)
+
+    def _judge_feature(self, monitor: DriftMonitor, where: Slice, name: str) -> Outcome:
+        return judge_counts(self._references[where][name].counts, self._counts[where][name], rule_of(monitor))
 
 
 def _bin(reference: Reference, value: object) -> int | None:
@@ -113,15 +140,7 @@ def _bin(reference: Reference, value: object) -> int | None:
 
 def macro_f1(pairs: Iterable[tuple[str, str]]) -> float:
     """Mean F1 over the labels that occur, of (right, answered) pairs."""
-    hits: Counter[str] = Counter()
-    right: Counter[str] = Counter()
-    answered: Counter[str] = Counter()
-    for truth, answer in pairs:
-        right[truth] += 1
-        answered[answer] += 1
-        hits[truth] += truth == answer
-    labels = right.keys() | answered.keys()
-    return sum(2 * hits[label] / (right[label] + answered[label]) for label in labels) / len(labels)
+    return f1_of(Counter(pairs)).value
 
 
 def judge_concept(
@@ -130,36 +149,45 @@ def judge_concept(
     feedback: Mapping[str, str],
     evaluation: Mapping[str, Any],
 ) -> list[WindowResult]:
-    """How far macro-F1 on requests with feedback lies below the champion's own evaluation."""
-    pairs: dict[str, list[tuple[str, str]]] = {LANGUAGE_ALL: []}
+    """How far macro-F1 on requests with feedback lies below the champion's own evaluation, per language and cohort."""
+    confusions: dict[Slice, Counter[tuple[str, str]]] = {(LANGUAGE_ALL, WHOLE): Counter()}
+    seen: set[str] = set()  # captures are delivered at least once
     for record in records:
-        truth = feedback.get(str(record.get("request_id")))
-        if truth is not None:
-            for language in (LANGUAGE_ALL, str(record.get("language"))):
-                pairs.setdefault(language, []).append((truth, str(record.get("intent"))))
-    results = []
-    for language, found in sorted(pairs.items()):
-        result = WindowResult(monitor=monitor.name, language=language, requests=len(found), note=NO_EVIDENCE)
-        if len(found) >= monitor.min_requests:
-            expected = _expected_f1(evaluation, language)
-            result = (
-                WindowResult(monitor=monitor.name, language=language, requests=len(found), note=NO_REFERENCE)
-                if expected is None
-                else WindowResult(
-                    monitor=monitor.name,
-                    language=language,
-                    requests=len(found),
-                    value=expected - macro_f1(found),
-                    feature="macro_f1",
-                )
-            )
-        results.append(result)
-    return results
+        request, language = str(record.get("request_id")), str(record.get("language"))
+        truth = feedback.get(request)
+        if truth is None or request in seen:
+            continue
+        seen.add(request)
+        slices = ((LANGUAGE_ALL, WHOLE), (language, WHOLE), (language, str(record.get("cohort") or WHOLE)))
+        for where in dict.fromkeys(slices):
+            confusions.setdefault(where, Counter())[truth, str(record.get("intent"))] += 1
+    return [_judge_confusion(monitor, where, found, evaluation) for where, found in sorted(confusions.items())]
 
 
-def _expected_f1(evaluation: Mapping[str, Any], language: str) -> float | None:
+def _judge_confusion(
+    monitor: DriftMonitor, where: Slice, confusion: Counter[tuple[str, str]], evaluation: Mapping[str, Any]
+) -> WindowResult:
+    (language, cohort), requests = where, confusion.total()
+    said: dict[str, Any] = {"monitor": monitor.name, "language": language, "cohort": cohort, "requests": requests}
+    if requests < monitor.min_requests:
+        return WindowResult(**said, note=NO_EVIDENCE)
+    expected, error = _expected_f1(evaluation, where)
+    found = judge_f1(expected, confusion, rule_of(monitor), expected_error=error)
+    if found.effect is None:
+        return WindowResult(**said, note=NO_REFERENCE)
+    return WindowResult(**said, value=found.effect, p_value=found.p_value, feature="macro_f1")
+
+
+def _expected_f1(evaluation: Mapping[str, Any], where: Slice) -> tuple[float | None, float]:
+    """(macro-F1, its standard error); the error is that of a share of the slice's golden rows, 0 when unknown."""
+    language, cohort = where
     if language == LANGUAGE_ALL:
-        return lookup(evaluation, "metrics.macro_f1")
-    slices = evaluation.get("slices")
-    found = slices.get(f"language={language}") if isinstance(slices, Mapping) else None
-    return lookup(found, "macro_f1") if isinstance(found, Mapping) else None
+        value, rows = lookup(evaluation, "metrics.macro_f1"), lookup(evaluation, "golden.rows")
+    else:
+        key = f"language={language}" + (f",cohort={cohort}" if cohort else "")
+        slices = evaluation.get("slices")
+        found = slices.get(key) if isinstance(slices, Mapping) else None
+        known = found if isinstance(found, Mapping) else {}
+        value, rows = lookup(known, "macro_f1"), lookup(known, "rows")
+    error = math.sqrt(value * (1 - value) / rows) if value is not None and rows and 0 <= value <= 1 else 0.0
+    return value, error

@@ -40,6 +40,7 @@ EVALUATION_FILE, DRIFT_FILE, SERVING_FOLDER, TRAINING_FILE = (
 LATENCY_REQUESTS, LATENCY_ROUNDS = 200, 5
 BATCH_THREADS = 2
 COMPARISON_SEED = 2026
+MIN_COHORT_ROWS = 120  # as a slice's gate: fewer golden rows tell no shift from chance
 NUMERIC_FEATURES = ("chars", "tokens", "unknown_share", "japanese_share", "confidence")
 
 
@@ -128,16 +129,25 @@ def cost_of(contract: StoryContract, training: dict[str, Any], *, mean_ms: float
     }
 
 
-def drift_reference_of(taxonomy: Taxonomy, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    by_language: dict[str, list[dict[str, object]]] = {}
-    for p in predictions:
+def drift_reference_of(
+    taxonomy: Taxonomy, golden: Sequence[Example], predictions: Sequence[Prediction]
+) -> dict[str, Any]:
+    """Per language, and per cohort of a language that has enough golden rows to tell a shift from chance."""
+    members: dict[tuple[str, str], list[dict[str, object]]] = {}
+    for example, p in zip(golden, predictions, strict=True):
         row = {**p.features, "confidence": p.confidence, "intent": p.intent}
-        by_language.setdefault(p.language, []).append(row)
-    return {"features": {
-        language: [r.to_dict() for r in references(rows, numeric=NUMERIC_FEATURES,
-                                                   categories={"intent": taxonomy.labels})]
-        for language, rows in sorted(by_language.items())
-    }}
+        for cohort in dict.fromkeys(("", example.cohort or "")):
+            members.setdefault((p.language, cohort), []).append(row)
+    made = {
+        where: [r.to_dict() for r in references(rows, numeric=NUMERIC_FEATURES, categories={"intent": taxonomy.labels})]
+        for where, rows in sorted(members.items()) if not where[1] or len(rows) >= MIN_COHORT_ROWS
+    }
+    cohorts: dict[str, dict[str, Any]] = {}
+    for (language, cohort), found in made.items():
+        if cohort:
+            cohorts.setdefault(language, {})[cohort] = found
+    return {"features": {language: found for (language, cohort), found in made.items() if not cohort},
+            "cohorts": cohorts}
 
 
 def is_model(folder: Path) -> bool:
@@ -182,7 +192,7 @@ def evaluate(
     report["cost"] = cost_of(story_contract(meta.story), training, mean_ms=report["serving"]["mean_ms"],
                              instance_type=instance_type, region=region)
     report["lineage"] = {name: training.get(name) for name in ("freeze_id", "code_sha256", "base_model_sha256", "seed")}
-    return report, drift_reference_of(meta.taxonomy, found)
+    return report, drift_reference_of(meta.taxonomy, golden, found)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

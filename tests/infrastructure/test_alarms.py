@@ -8,6 +8,7 @@ import re
 import pytest
 
 from contracts import metrics, naming
+from contracts.alarm_budget import alarm_rule
 from contracts.language import LANGUAGES
 from contracts.serving import ServingSpec
 from contracts.stories.intent_classifier import INTENT_CLASSIFIER
@@ -41,6 +42,28 @@ def test_drift_rings_per_monitor_and_language(assembly: Assembly) -> None:
             assert p["ComparisonOperator"] == "GreaterThanThreshold"
             assert {"Name": metrics.LANGUAGE, "Value": language} in p["Dimensions"]
             assert p["Period"] * p["EvaluationPeriods"] <= monitor.detect_within_s
+
+
+def test_a_shift_that_chance_could_bring_must_be_seen_at_several_looks(assembly: Assembly) -> None:
+    alarms = {a["Properties"]["AlarmName"]: a["Properties"] for a in
+              assembly.resources("AWS::CloudWatch::Alarm").values()}
+    sustained = [m for m in INTENT_CLASSIFIER.monitors if alarm_rule(m).of > 1]
+    assert [m.name for m in sustained] == ["input", "prediction"]
+    for monitor in sustained:
+        for language in LANGUAGES:
+            p = alarms[naming.drift_alarm(SLUG, f"{monitor.name}-sustained", language)]
+            assert (p["DatapointsToAlarm"], p["EvaluationPeriods"]) == (2, 3)
+            assert p["Threshold"] == monitor.threshold
+            assert p["Period"] * p["EvaluationPeriods"] <= monitor.detect_within_s
+
+
+def test_traffic_that_nobody_can_judge_pages_and_does_not_retrain(assembly: Assembly) -> None:
+    unjudged = [a["Properties"] for a in assembly.resources("AWS::CloudWatch::Alarm").values()
+                if a["Properties"]["MetricName"] == metrics.UNJUDGED_WINDOW]
+    assert len(unjudged) == len(LANGUAGES)
+    for p in unjudged:
+        assert p["Period"] * p["DatapointsToAlarm"] == 86_400
+        assert not p["AlarmName"].startswith(naming.drift_alarm(SLUG, "", "").rstrip("-"))
 
 
 def test_alarms_on_our_metrics_name_the_dimensions_that_functions_put(assembly: Assembly) -> None:
@@ -84,7 +107,7 @@ def test_a_changed_spec_reconciles_with_a_fixed_input(assembly: Assembly) -> Non
 def test_every_event_target_has_retries_and_a_dead_letter_queue(assembly: Assembly) -> None:
     targets = [t for r in assembly.resources("AWS::Events::Rule").values() for t in r["Properties"]["Targets"]]
     targets += [s["Properties"]["Target"] for s in assembly.resources("AWS::Scheduler::Schedule").values()]
-    assert len(targets) == 5
+    assert len(targets) == 6
     for target in targets:
         assert target["DeadLetterConfig"]["Arn"]
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0

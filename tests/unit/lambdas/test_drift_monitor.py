@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 from botocore.stub import Stubber
 
 from contracts import records
+from contracts.alarm_budget import alarm_rule
 from contracts.drift import Reference, psi
 from contracts.stories import story
 from lambdas.drift_monitor.captures import Window, parse
 from lambdas.drift_monitor.handler import handler
-from lambdas.drift_monitor.logic import Histograms, judge_concept, macro_f1
+from lambdas.drift_monitor.logic import Histograms, WindowResult, judge_concept, macro_f1
 from lambdas.shared.errors import InvalidInput
 from tests.unit.lambdas.account import ARTIFACTS, CAPTURE, STORY, Account
 
@@ -103,6 +105,38 @@ def test_a_thin_window_publishes_its_size_and_says_no_evidence(champion: Account
     assert metric_values(champion, "WindowRequests") == {(STORY, "en", "input"): 199, (STORY, "ja", "input"): 0}
 
 
+def test_a_cohort_is_judged_beside_its_language(champion: Account, context: Any) -> None:
+    """A tenth of the traffic shifts: the language hardly shows it, the cohort does, and the alarm's metric too."""
+    cohorts = {**REFERENCE, "cohorts": {"en": {"new": [CHARS.to_dict()]}}}
+    champion.put_object(ARTIFACTS, f"models/{STORY}/abc/drift_reference.json", json.dumps(cohorts).encode())
+    put_captures(champion, [{**record(i), "cohort": "returning"} for i in range(2_000)])
+    put_captures(champion, [{**record(i, chars=400), "cohort": "new"} for i in range(220)], name="new")
+    event = {"story": STORY, "window_end": END.isoformat(), "monitors": ["input"]}
+    found = {(w["language"], w.get("cohort")): w for w in handler(event, context)["windows"]}
+    assert next(iter(found)) == ("en", None)
+    assert found["en", None]["psi"] < 0.2 < found["en", "new"]["psi"]
+    assert found["en", "new"]["p_value"] < 1e-12
+    assert found["en", "returning"]["note"] == "no reference"
+    for name in ("InputPsi", "SustainedPsi"):
+        assert metric_values(champion, name)[STORY, "en", "input"] == pytest.approx(found["en", "new"]["psi"])
+    assert metric_values(champion, "WindowRequests")[STORY, "en", "input"] == 2_220
+
+
+def test_a_shift_that_chance_explains_is_held_at_the_threshold_of_its_alarm() -> None:
+    seen = WindowResult(monitor="input", language="en", requests=200, value=0.27, p_value=1e-9, feature="chars")
+    rule = alarm_rule(MONITORS["input"])
+    assert rule.sure_level < 1e-9 < rule.level
+    assert (seen.held(0.2, rule.sure_level), seen.held(0.2, rule.level)) == (0.2, 0.27)
+    calm, nothing = replace(seen, value=0.1, p_value=0.5), replace(seen, value=None, p_value=None)
+    assert (calm.held(0.2, rule.level), nothing.held(0.2, rule.level)) == (0.1, None)
+
+
+def test_a_window_that_could_not_be_judged_says_so_in_a_metric(champion: Account, context: Any) -> None:
+    put_captures(champion, [record(i) for i in range(200)])
+    run(context, ["input"])
+    assert metric_values(champion, "UnjudgedWindow") == {(STORY, "en", "input"): 0, (STORY, "ja", "input"): 1}
+
+
 def test_a_language_the_champion_was_never_evaluated_on_has_no_reference(champion: Account, context: Any) -> None:
     put_captures(champion, [record(i, language="mixed") for i in range(200)])
     assert run(context, ["input"])["input", "mixed"]["note"] == "no reference"
@@ -121,10 +155,10 @@ def test_a_broken_line_does_not_blind_the_monitor() -> None:
 
 
 def test_a_record_without_a_usable_feature_is_a_request_but_no_evidence() -> None:
-    histograms = Histograms({"en": (CHARS,)})
+    histograms = Histograms({("en", ""): (CHARS,)})
     for chars in (None, "many", True):
         histograms.add({"language": "en", "features": {"chars": chars}})
-    assert histograms.requests["en"] == 3
+    assert histograms.requests["en", ""] == 3
     monitor = MONITORS["input"]
     for _ in range(200):
         histograms.add({"language": "en"})
@@ -132,7 +166,7 @@ def test_a_record_without_a_usable_feature_is_a_request_but_no_evidence() -> Non
 
 
 def test_a_reference_for_all_languages_together_is_used_when_there_is_one() -> None:
-    histograms = Histograms({"all": (CHARS,), "en": (CHARS,)})
+    histograms = Histograms({("all", ""): (CHARS,), ("en", ""): (CHARS,)})
     for i in range(200):
         histograms.add(record(i))
     found = {r.language: r.value for r in histograms.judge(MONITORS["input"])}
@@ -207,6 +241,18 @@ def test_little_feedback_is_no_evidence_and_no_captures_are_read(
     monkeypatch.setattr("lambdas.drift_monitor.handler.read_captures", None)  # calling it would be a TypeError
     windows = run(context, ["concept"])
     assert windows["concept", "all"]["note"] == "no evidence"
+
+
+def test_concept_is_judged_per_cohort_and_a_capture_counts_once() -> None:
+    captures = [{**record(i, intent="smalltalk" if i % 2 else "order_status"), "cohort": "new"} for i in range(400)]
+    feedback = {f"r{i}": "smalltalk" for i in range(400)}
+    evaluation = {"slices": {"language=en,cohort=new": {"macro_f1": 0.9, "rows": 300}}}
+    found = {(r.language, r.cohort): r for r in
+             judge_concept(MONITORS["concept"], captures * 2, feedback, evaluation)}
+    assert {r.requests for r in found.values()} == {400}
+    assert found["en", "new"].p_value is not None
+    assert found["en", "new"].p_value < 1e-9
+    assert found["en", ""].note == "no reference"
 
 
 def test_feedback_without_an_evaluation_of_its_language_has_no_reference() -> None:

@@ -120,12 +120,14 @@ def test_drift_is_ignored_and_counted_while_frozen(account: Account, context: An
 @pytest.mark.parametrize("event", [
     alarm_event(DRIFT_ALARM, "OK"),
     alarm_event("mangaassist-other-story-drift-input-ja"),
+    alarm_event(f"mangaassist-{STORY}-drift-monitor-silent"),
     alarm_event(naming.guardrail_alarm(STORY, "latency")),
     {**alarm_event(DRIFT_ALARM), "detail-type": "Something Else"},
     {"id": "1", "detail-type": "CloudWatch Alarm State Change"},
 ])
 def test_what_is_no_drift_alarm_going_off_starts_nothing(account: Account, context: Any, event: dict[str, Any]) -> None:
-    assert drift_trigger(event, context) == {"started": None, "reason": "not a drift alarm going off"}
+    assert drift_trigger(event, context) == {
+        "started": None, "reason": "not a drift alarm going off, and nothing is deferred"}
 
 
 # --- freeze guard -----------------------------------------------------------------

@@ -14,8 +14,9 @@ import pytest
 from contracts.drift import Reference
 from contracts.gates import judge, lookup
 from contracts.stories.intent_classifier import GATES
-from contracts.taxonomies import slice_key
+from contracts.taxonomies import SNIPS_V1, slice_key
 from model_code.intent_classifier import evaluate
+from model_code.intent_classifier.predictor import Prediction
 from model_code.intent_classifier.rows import Example
 from tests.support import tiny_model
 from tests.support.tiny_model import TAXONOMY
@@ -87,6 +88,17 @@ def test_the_drift_reference_covers_each_language_and_feature(first: dict) -> No
         found = [Reference.from_dict(raw) for raw in references]
         assert {r.feature for r in found} == {*evaluate.NUMERIC_FEATURES, "intent"}
         assert len({sum(r.counts) for r in found}) == 1
+
+
+def test_a_cohort_with_enough_golden_rows_has_a_drift_reference_of_its_own() -> None:
+    features = dict.fromkeys(("chars", "tokens", "unknown_share", "japanese_share"), 1.0)
+    rows = [Example(id=str(i), text="", label="a", language="en", cohort="new" if i < 130 else "power_user")
+            for i in range(200)]
+    answers = [Prediction(language="en", intent="a", confidence=0.9, source="model", features=features) for _ in rows]
+    found = evaluate.drift_reference_of(SNIPS_V1, rows, answers)
+    assert set(found["cohorts"]["en"]) == {"new"}
+    assert {sum(r["counts"]) for r in found["cohorts"]["en"]["new"]} == {130}
+    assert {sum(r["counts"]) for r in found["features"]["en"]} == {200}
 
 
 def numbers(node: object) -> Iterator[float]:
