@@ -37,7 +37,7 @@ test: setup-dev ## lint, types and all tests
 	$(step) "mypy"
 	@$(PY) -m mypy $(CHECKED)
 	$(step) "pytest"
-	@OMP_NUM_THREADS=2 $(PY) -m pytest --cov --cov-report=term
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup --cov --cov-report=term
 
 bench: setup-dev ## measure us beside a peer; writes build/bench/NAME.json
 	@$(PY) -m benchmarks
