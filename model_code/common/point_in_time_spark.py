@@ -30,12 +30,13 @@ def join(labels: DataFrame, features: DataFrame, definition: PointInTime) -> Dat
         found when the rows are read: Spark raises its own error with our text.
     """
     _check(labels, features, definition)
-    rows = _label_rows(labels, definition).unionByName(_feature_rows(features, definition))
+    both = (_label_rows(labels, definition), _feature_rows(features, definition))
+    rows = both[0].unionByName(both[1], allowMissingColumns=True)
     known_so_far = Window.partitionBy(ENTITY).orderBy(AT).rangeBetween(Window.unboundedPreceding, Window.currentRow)
     found = rows.withColumn(NEWEST, F.max(ROW).over(known_so_far)).where(F.col(PLACE).isNotNull())
     age_us = F.unix_micros(AT) - F.unix_micros(_field(NEWEST, definition.event_time))
     fresh = F.lit(True) if definition.ttl_us is None else age_us <= definition.ttl_us
-    columns = [_field(LABEL, name) for name in labels.columns]
+    columns = [_field(LABEL, name).alias(name) for name in labels.columns]
     columns += [F.when(fresh, _field(NEWEST, name)).alias(name) for name in definition.joined_columns]
     return found.orderBy(PLACE).select(*columns)
 

@@ -17,6 +17,15 @@ from pyspark.sql import SparkSession
 from model_code.common.point_in_time_definition import PointInTime
 from model_code.common.point_in_time_spark import join
 
+SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    # Spark's default, INT96, says nothing of a zone, and the next reader would refuse it.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # No second calendar for times before 1900: Spark 3 would stop at them.
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -26,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", required=True, help="Parquet folder, replaced")
     args = parser.parse_args(argv)
     spark = SparkSession.builder.appName("join-features").getOrCreate()
-    # Instants are what they are in any zone; this is for whoever reads the log or the plan.
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    for name, value in SETTINGS.items():
+        spark.conf.set(name, value)
     labels, features = (spark.read.parquet(path) for path in (args.labels, args.features))
     join(labels, features, args.definition).write.mode("overwrite").parquet(args.output)
 
