@@ -101,8 +101,10 @@ def _in_utc(table: pa.Table, side: str, names: tuple[str, ...]) -> pa.Table:
 
 
 def _rows_of_entities(features: pa.Table, definition: PointInTime, entities: set[object]) -> dict[object, list[Row]]:
-    wanted = pa.array(sorted(entities, key=str), features[definition.entity].type)
-    asked = features.select(definition.feature_columns).filter(pc.is_in(features[definition.entity], value_set=wanted))
+    given = features[definition.entity]
+    kind = pa.int64() if pa.types.is_integer(given.type) else pa.large_string()
+    wanted = pa.array(sorted(entities, key=str), kind)
+    asked = features.select(definition.feature_columns).filter(pc.is_in(given.cast(kind), value_set=wanted))
     found: dict[object, list[Row]] = defaultdict(list)
     for row in asked.to_pylist():
         found[row[definition.entity]].append(row)
@@ -113,10 +115,8 @@ def _broken(row: Row, raw: list[Row], definition: PointInTime) -> Iterator[tuple
     """(reason, detail) of each rule that the joined row breaks."""
     now: datetime = row[definition.label_time]
     event, ingestion = row[definition.event_time], row[definition.ingestion_time]
-    best = (event, ingestion)
-    known = [(r[definition.event_time], r[definition.ingestion_time]) for r in raw
-             if r[definition.event_time] <= now and r[definition.ingestion_time] <= now]
-    newest = max(known, default=None)
+    times = [(r[definition.event_time], r[definition.ingestion_time]) for r in raw]
+    newest = max((both for both in times if None not in both and max(both) <= now), default=None)
     if event is None:
         if newest is not None and not _expired(newest[0], now, definition):
             yield MISSED, f"at {now} the row of {newest[0]}, ingested {newest[1]}, was known, and nothing was joined"
@@ -128,8 +128,8 @@ def _broken(row: Row, raw: list[Row], definition: PointInTime) -> Iterator[tuple
     if _expired(event, now, definition):
         yield EXPIRED, f"joined at {now}, happened {event}: older than {definition.ttl}"
     if not any(all(_equal(row[name], r[name]) for name in definition.joined_columns) for r in raw):
-        yield UNKNOWN_ROW, f"no feature row of this entity happened {event}, was ingested {ingestion} and has the values"
-    elif newest is not None and best < newest:
+        yield UNKNOWN_ROW, f"no feature row of this entity with these values happened {event}, ingested {ingestion}"
+    elif newest is not None and ingestion is not None and (event, ingestion) < newest:
         yield NOT_NEWEST, f"joined at {now}, happened {event}; known was {newest[0]}, ingested {newest[1]}"
 
 

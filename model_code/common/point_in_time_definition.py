@@ -99,7 +99,7 @@ def naive_time(side: str, column: str, found: object) -> ValueError:
 
 
 def null_time(side: str, column: str) -> str:
-    return f"{side}: column {column!r} has rows without a time; drop or mend them, a null time is neither past nor future"
+    return f"{side}: column {column!r} has rows without a time; drop or mend them, for null is neither past nor future"
 
 
 def entity_types(entity: str, label_type: object, feature_type: object) -> ValueError:

@@ -15,7 +15,7 @@ import pytest
 from model_code.common.point_in_time import join
 from tests.support.point_in_time_cases import CASES, NAN, Case, definition, feature_table, label_table
 
-JAVA_MISSING = "Spark needs Java 17 or newer and there is no `java` on the PATH; apt-get install openjdk-17-jre-headless"
+JAVA_MISSING = "Spark needs Java 17 or newer and there is no `java` on the PATH: apt install openjdk-17-jre-headless"
 pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason=JAVA_MISSING)
 
 
