@@ -12,8 +12,10 @@ from rich.table import Table
 
 from benchmarks.common import RESULTS, ROOT
 
-MODULES = ("synth", "lambda_cold_import", "embedded", "intent_snips", "serving_latency", "gate_power",
-           "retrain_overhead", "drift_pass", "drift_false_alarms", "first_run")
+MODULES = (
+    "synth", "lambda_cold_import", "embedded", "intent_snips", "serving_latency", "gate_power", "pit_join", "drift_pass",
+    "drift_false_alarms", "retrain_overhead", "first_run",
+)
 
 
 def main() -> int:
