@@ -13,8 +13,8 @@ from rich.table import Table
 from benchmarks.common import RESULTS, ROOT
 
 MODULES = (
-    "synth", "lambda_cold_import", "embedded", "intent_snips", "serving_latency", "gate_power", "pit_join", "drift_pass",
-    "drift_false_alarms", "retrain_overhead", "first_run",
+    "synth", "lambda_cold_import", "embedded", "intent_snips", "serving_latency", "gate_power", "pit_join",
+    "drift_pass", "drift_false_alarms", "retrain_overhead", "first_run",
 )
 
 

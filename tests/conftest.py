@@ -6,7 +6,6 @@ import pytest
 
 from tests.support.deployment_fixtures import empty_jp, jp, promoted  # noqa: F401  (one deployment for all folders)
 
-
 _DEPLOYMENT = {"jp", "empty_jp", "promoted"}
 
 
