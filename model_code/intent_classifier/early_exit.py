@@ -1,8 +1,8 @@
-"""What serves ends at three quarters of the encoder and reads a layer of each quarter; those above only teach.
+"""What serves ends at five sixths of the encoder and reads two of its layers; those above only teach.
 
 A fine-tuned encoder knows the intent before its last layer (Xin et al. 2020, arXiv:2004.12993), and its lower layers
-still hold the words when the upper ones have settled on a meaning (Jawahar et al. 2019, ACL P19-1356). Each
-level is pooled, and one linear head is fitted on them side by side: on the vectors of the very graph that will serve,
+still hold the words when the upper ones have settled on a meaning (Jawahar et al. 2019, ACL P19-1356). Both
+levels are pooled, and one linear head is fitted on them side by side: on the vectors of the very graph that will serve,
 so that it also makes up for what int8 and fewer feed-forward units moved.
 """
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from model_code.common.encoders import SentenceEncoder
 
-LEVELS = (0.25, 0.5, 0.75)  # shares of the encoder's layers
+LEVELS = (1 / 3, 5 / 6)  # shares of the encoder's layers
 
 
 def levels_of(layers: int) -> tuple[int, ...]:
-    """The layers that are read, the lowest being 1: 3, 6 and 9 of 12."""
+    """The layers that are read, the lowest being 1: 4 and 10 of 12."""
     return tuple(max(1, round(share * layers)) for share in LEVELS)
 
 

@@ -23,7 +23,7 @@ class TrainConfig:
     holdout_min_rows: int = 1_000  # with fewer rows each is worth more in training: temperature stays 1
     head_rows: int = 4096  # the most rows that a head is fitted on, as a start for training and for what serves
     calibration_rows: int = 256  # for int8 activations and the next line; 0: int8 weights only, seconds faster
-    feed_forward_keep: float = 0.5  # of the feed-forward units that serve; 1: all
+    feed_forward_keep: float = 0.375  # of the feed-forward units that serve; 1: all
     checkpoint_steps: int = 200
     precision: str = "auto"  # auto, fp32 or bf16
 
