@@ -13,6 +13,8 @@ from rich.console import Console
 
 from cli import executions, flags, labels, show, traffic
 from cli import status as status_of
+from cli.cost import choose_templates, cost_report
+from cli.cost_tables import print_costs
 from cli.deploying import deploy_to
 from cli.errors import CliError, one_of
 from cli.report import print_report
@@ -171,6 +173,24 @@ def drift_replay(
     with show.request_progress(out, requests) as tick:
         answered = traffic.replay(target(), story, rows, requests=requests, tick=tick)
     show.answered(out, answered)
+
+
+@app.command()
+def cost(
+    cdk_out: Annotated[
+        Path | None,
+        typer.Option("--cdk-out", help="synthesised templates; build/cdk.out when it is there"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for tools")] = False,
+) -> None:
+    """What every deployment costs while idle, and every story for a training run and 100K requests. Asks no AWS."""
+    costs = cost_report(choose_templates(cdk_out))
+    if as_json:
+        out.print_json(data=costs.to_dict())
+    else:
+        print_costs(out, costs)
+    if costs.over_budget:
+        raise CliError(f"over budget: {'; '.join(costs.over_budget)}")
 
 
 @app.command()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts import naming
-from contracts.gates import Gate
+from contracts.gates import Gate, MetricGate
 from contracts.kill_switches import Flag, promotion_flag
 from contracts.serving import CanaryPolicy
 
@@ -89,8 +89,18 @@ class ServingContract:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
+    """What the story may cost. Its gates judge a candidate's report and `mangaassist cost` alike."""
+
     usd_per_training_run: float
     usd_per_100k_requests: float
+
+    def gates(self) -> tuple[MetricGate, ...]:
+        return (
+            MetricGate(name="training_usd", path="cost.training_usd", at_most=self.usd_per_training_run),
+            MetricGate(
+                name="serving_usd_per_100k", path="cost.serving_usd_per_100k", at_most=self.usd_per_100k_requests
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +146,14 @@ class StoryContract:
     budget: Budget
     release_strategy: str = "endpoint"
     prefilter_min_confidence: float = 0.85
+
+    def __post_init__(self) -> None:
+        missing = [gate.name for gate in self.budget.gates() if gate not in self.gates]
+        if missing:
+            raise ValueError(
+                f"{self.slug}: the budget is a gate, but gates lack {', '.join(missing)} as the budget has it; "
+                "add *BUDGET.gates()"
+            )
 
     @property
     def slug(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.datasets import SCHEMA_VERSION
-from contracts.gates import ComparisonGate, MetricGate, SliceGate
+from contracts.gates import ComparisonGate, Gate, MetricGate, SliceGate
 from contracts.kill_switches import Flag
 from contracts.serving import CanaryPolicy
 from contracts.stories.roster import ROSTER
@@ -25,7 +25,9 @@ HOUR, DAY = 3_600, 86_400
 # A slice's macro-F1 has a standard error of about 3 points at 120 rows; fewer rows prove nothing.
 MIN_SLICE_ROWS = 120
 
-GATES = (
+BUDGET = Budget(usd_per_training_run=12.0, usd_per_100k_requests=1.80)
+
+GATES: tuple[Gate, ...] = (
     MetricGate(name="macro_accuracy", path="metrics.macro_accuracy", at_least=0.90),
     SliceGate(name="slice_macro_f1", metric="macro_f1", at_least=0.85, min_rows=MIN_SLICE_ROWS),
     ComparisonGate(
@@ -39,8 +41,7 @@ GATES = (
     MetricGate(name="calibration_error", path="metrics.calibration_error", at_most=0.10),
     MetricGate(name="serving_p95_ms", path="serving.p95_ms", at_most=15.0),
     MetricGate(name="serving_p99_ms", path="serving.p99_ms", at_most=35.0),
-    MetricGate(name="training_usd", path="cost.training_usd", at_most=12.0),
-    MetricGate(name="serving_usd_per_100k", path="cost.serving_usd_per_100k", at_most=1.80),
+    *BUDGET.gates(),
 )
 
 INTENT_CLASSIFIER = StoryContract(
@@ -128,5 +129,5 @@ INTENT_CLASSIFIER = StoryContract(
         utilisation=0.5,
         canary=CanaryPolicy(percent=10, bake_s=600, termination_wait_s=3_600),
     ),
-    budget=Budget(usd_per_training_run=12.0, usd_per_100k_requests=1.80),
+    budget=BUDGET,
 )

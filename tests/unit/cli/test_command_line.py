@@ -36,6 +36,7 @@ def test_help_lists_every_command() -> None:
         "promotion",
         "rollback",
         "drift",
+        "cost",
         "report",
     ):
         assert command in text

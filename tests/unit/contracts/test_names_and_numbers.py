@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from contracts import metrics, naming, pipeline, prices
-from contracts.deployments import DEPLOYMENTS, JP, deployment
+from contracts.deployments import DEPLOYMENTS, deployment
 from contracts.environment import Environment
 from contracts.functions import FUNCTIONS, LeaseEnv, NoEnv
 from contracts.instances import takes_volume_key
@@ -120,7 +120,23 @@ def test_every_instance_a_contract_asks_for_has_a_price_in_every_region() -> Non
         for instance in (contract.prepare, contract.training, contract.evaluation):
             for d in DEPLOYMENTS:
                 assert prices.usd_per_hour(instance.instance_type, d.region) > 0
-        assert prices.usd_per_hour(contract.serving.instance_type, JP.region) > 0
+        for d in DEPLOYMENTS:
+            assert prices.usd_per_hour(contract.serving.instance_type, d.region) > 0
+
+
+@pytest.mark.parametrize("table", [prices.USD_PER_HOUR, prices.CACHE_NODE_USD_PER_HOUR, prices.USD_PER_MONTH])
+def test_every_price_is_known_in_every_region(table: dict[str, dict[str, float]]) -> None:
+    for what, by_region in table.items():
+        assert set(by_region) == {d.region for d in DEPLOYMENTS}, what
+        assert all(usd > 0 for usd in by_region.values()), what
+
+
+def test_a_fleet_at_its_target_by_hand() -> None:
+    # 6,000 a minute are 360,000 an hour, so 100,000 cost 0.2778 h
+    assert prices.target_usd_per_100k(invocations_per_minute=6_000, instance_type="ml.g5.xlarge", region="us-east-1") \
+        == pytest.approx(1.408 / 3.6)
+    with pytest.raises(ValueError, match="must be > 0, got 0"):
+        prices.target_usd_per_100k(invocations_per_minute=0, instance_type="ml.g5.xlarge", region="us-east-1")
 
 
 @pytest.mark.parametrize(("instance", "takes"), [
