@@ -185,7 +185,7 @@ class _Walk:
         elif gap.after and gap.after not in entry.hashes:
             self.say(REWRITTEN, number, f"record {number + 1} was sealed over another record")
 
-    def end(self) -> None:
+    def end(self, counted: int) -> None:
         for number in sorted(self.early):
             entry = self.early.get(number)
             if entry is not None:
@@ -194,15 +194,17 @@ class _Walk:
         for gap in self.gaps:
             self.say(DROPPED, gap.first, "missing", last=gap.last)
         newest = max(self.signed, default=0)
-        if newest > self.sequence:
-            self.say(TRUNCATED, self.sequence + 1, f"the signed checkpoint counts {newest} records", last=newest)
+        if (there_were := max(newest, counted)) > self.sequence:
+            witness = "the signed checkpoint counts" if newest >= counted else "the links count"
+            self.say(TRUNCATED, self.sequence + 1, f"{witness} {there_were} records", last=there_were)
 
 
 def verify(chain: str, lines: Iterable[bytes], checkpoints: Iterable[SignedCheckpoint] = (), *,
-           is_signed: IsSigned) -> Verdict:
+           is_signed: IsSigned, counted: int = 0) -> Verdict:
     """Verify `lines` (as `audit_chain.line` makes them, in stored order) against each other and the signed heads.
 
-    A checkpoint that is not signed by the key, or of another chain, is a finding and is not relied on.
+    A checkpoint that is not signed by the key, or of another chain, is a finding and is not relied on. `counted`
+    is how many records there must be by what the store itself keeps beside them.
     """
     walk = _Walk(signed={}, heads=(genesis(chain).encode(),))
     for signed in checkpoints:
@@ -211,12 +213,12 @@ def verify(chain: str, lines: Iterable[bytes], checkpoints: Iterable[SignedCheck
             walk.say(FORGED_CHECKPOINT, point.sequence, f"the checkpoint of {point.at} is not signed for chain {chain}")
         else:
             walk.signed[point.sequence] = point.hash.encode()
-    count = _walk(walk, iter(lines))
+    count = _walk(walk, iter(lines), counted)
     return Verdict(chain=chain, records=count, signed_to=max(walk.signed, default=0),
                    findings=tuple(sorted(walk.findings)))
 
 
-def _walk(walk: _Walk, source: Iterator[bytes]) -> int:
+def _walk(walk: _Walk, source: Iterator[bytes], counted: int) -> int:
     count, signed = 0, walk.signed
     number, expected = 1, _expected(1, walk.heads[0])
     for line in source:
@@ -232,7 +234,7 @@ def _walk(walk: _Walk, source: Iterator[bytes]) -> int:
             count += 1
         number, expected = walk.sequence + 1, _expected(walk.sequence + 1, walk.heads[0])
     _catch_up(walk, number, expected)
-    walk.end()
+    walk.end(counted)
     return count
 
 

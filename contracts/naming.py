@@ -132,6 +132,26 @@ DRIFT_REFERENCE_FILE = "drift_reference.json"
 VERDICT_FILE = "verdict.json"
 
 
+ALL_AUDIT_CHECKPOINTS = "audit/checkpoints/"
+
+
+def audit_checkpoints_prefix(chain: str) -> str:
+    """Signed heads of one audit chain. Not in the audit table: who can cut it must not reach what tells."""
+    return f"{ALL_AUDIT_CHECKPOINTS}{chain}/"
+
+
+def audit_checkpoint(chain: str, sequence: int) -> str:
+    return f"{audit_checkpoints_prefix(chain)}{sequence:012}.json"
+
+
+def audit_checkpoint_schedule() -> str:
+    return f"{PROJECT}-audit-checkpoint"
+
+
+def signing_key_alias(deployment: str) -> str:
+    return f"{PROJECT}-{deployment}-signing"
+
+
 def capture_prefix(slug: str) -> str:
     """Firehose appends the UTC hour of arrival, `yyyy/MM/dd/HH/`; the drift monitor reads by it."""
     return f"capture/{slug}/"

@@ -12,8 +12,9 @@ LEASE = "LEASE"  # holder, token (fencing, only ever grows), expires_at (epoch s
 POINTER = "POINTER"  # what serves: version, model_uri, manifest_sha256, ..., previous
 SPEC = "SPEC"  # copy of the serving spec last read, for the time when SSM is down
 
-# Audit table
+# Audit table; each record's link in the hash chain is beside it (contracts/audit_table.py)
 AUDIT_PARTITION_KEY, AUDIT_SORT_KEY = "story", "id"  # id = run_id#what
+PLATFORM = "platform"  # the audit trail's name for what concerns every story
 
 
 def audit_id(run_id: str, what: str) -> str:

@@ -63,7 +63,7 @@ def test_freeze_stops_a_retrain_until_it_is_lifted_and_both_changes_are_audited(
         finally:
             off = told(jp, "freeze", "off", "--reason", "incident 7 is over")
     assert flags.read(jp.target)[GLOBAL_FREEZE.name] == "false"
-    reasons = [json.loads(operator_record(jp, text, flags.PLATFORM, GLOBAL_FREEZE.name)["detail"])["reason"]
+    reasons = [json.loads(operator_record(jp, text, records.PLATFORM, GLOBAL_FREEZE.name)["detail"])["reason"]
                for text in (on, off)]
     assert reasons == ["incident 7", "incident 7 is over"]
 
