@@ -19,7 +19,6 @@ from contracts.kill_switches import GLOBAL_FREEZE, Flag
 from contracts.stories import CONTRACTS
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class FlagChange:
     flag: str

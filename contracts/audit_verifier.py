@@ -229,9 +229,10 @@ def _walk(walk: _Walk, source: Iterator[bytes], counted: int) -> int:
             number, expected = number + 1, _expected(number + 1, digest)
             continue
         _catch_up(walk, number, expected)
-        pending: bytes | None = line
-        while (pending := walk.step(pending, source)) is not None:
+        pending = walk.step(line, source)
+        while pending is not None:
             count += 1
+            pending = walk.step(pending, source)
         number, expected = walk.sequence + 1, _expected(walk.sequence + 1, walk.heads[0])
     _catch_up(walk, number, expected)
     walk.end(counted)

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from contracts.datasets import SCHEMA_VERSION, LabelRow, kappa_by_language
+from contracts.agreement import kappa_by_language
+from contracts.datasets import SCHEMA_VERSION, LabelRow
 from contracts.stories import story as story_contract
 from contracts.story import LabelPolicy
 from model_code.common.iceberg import LabelRecords, glue_catalog

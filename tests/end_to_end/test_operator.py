@@ -8,6 +8,7 @@ import re
 import pytest
 
 from cli import flags
+from contracts import records
 from contracts.inference import check_request_id
 from contracts.kill_switches import GLOBAL_FREEZE, promotion_flag
 from tests.end_to_end.command_line import mangaassist, refused, told

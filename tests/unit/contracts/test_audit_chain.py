@@ -177,7 +177,7 @@ def test_a_chain_has_an_end() -> None:
         seal(record(1), Head(chain=CHAIN, sequence=10**12 - 1, hash=genesis(CHAIN)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 6))
 def test_whatever_is_done_to_the_lines_is_found(rng: random.Random, faults: int) -> None:
     """Edits, drops, moves, copies and cuts in any mixture: intact is said of the untouched chain only."""

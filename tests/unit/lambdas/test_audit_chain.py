@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,7 +33,7 @@ LINKS = audit_table.chain_partition(STORY)
 
 
 @pytest.fixture
-def jp(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
+def jp(account: Account, monkeypatch: pytest.MonkeyPatch) -> Target:
     """The account under the names of a deployment, so that functions and CLI meet."""
     _table(account.dynamodb, TABLE, (records.AUDIT_PARTITION_KEY, records.AUDIT_SORT_KEY))
     account.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -44,7 +44,7 @@ def jp(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     monkeypatch.setenv("AUDIT_TABLE", TABLE)
     monkeypatch.setenv("ARTIFACTS_BUCKET", BUCKET)
     lambda_aws.environment.cache_clear()
-    yield Target.of("jp")
+    return Target.of("jp")
 
 
 def tell(context: Any, runs: range, outcome: str = "Promoted") -> None:
