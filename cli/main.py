@@ -77,14 +77,18 @@ def deploy(
 
 
 @labels_app.command("ingest")
-def labels_ingest(file: Path, story: Annotated[str, typer.Option("--story")]) -> None:
+def labels_ingest(
+    file: Path, story: Annotated[str, typer.Option("--story")], reason: Reason = labels.INGESTED_BY_HAND
+) -> None:
     """Check a label file and take it into label_records. Stops when more than 1 % of its rows are bad."""
     find_story(story)
     with show.row_progress(out, file) as on_row:
         validation = labels.check(file, on_row=on_row)
     show.problems(out, validation)
     labels.refuse_when_too_bad(validation)
-    done = labels.ingest(target(), file, story=story, validation=validation, on_state=show.state_printer(out))
+    done = labels.ingest(
+        target(), file, story=story, validation=validation, reason=reason, on_state=show.state_printer(out)
+    )
     show.ingested(out, done)
     if done.execution.outcome != labels.INGESTED:
         raise CliError(

@@ -33,5 +33,5 @@ class PlatformStack(Stack):
                                          artifacts=data.buckets.artifacts, signing_key=data.signing_key)
         image = self.training_image.build(self, "TrainingImageBuild", builder_arn=self.functions.image_builder.arn)
         self.label_ingest = LabelIngest(
-            self, "LabelIngest", topic_arn=self.on_call.topic.topic_arn,
+            self, "LabelIngest", topic_arn=self.on_call.topic.topic_arn, audit_arn=self.functions.audit.arn,
             props=LabelJobProps(image=image, buckets=data.buckets, network=self.network, key=key))
