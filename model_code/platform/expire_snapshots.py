@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         runs = registered_runs(sagemaker, naming.model_package_group(slug))
         pinned |= pinned_snapshots(runs, manifest(slug))
     gone = expire(glue_catalog(environ.ICEBERG_WAREHOUSE), environ.GLUE_DATABASE, pinned=pinned, now=datetime.now(UTC))
-    answer = {"status": "expired", "expired": gone, "kept_for_models": len(pinned)}
+    answer: dict[str, Any] = {"status": "expired", "expired": gone, "kept_for_models": len(pinned)}
     write_exit_message(answer)
     log_event("snapshots", **answer)
 
