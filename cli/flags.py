@@ -9,17 +9,14 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError
 
 from cli.errors import CliError, one_of
 from cli.executions import new_name
 from cli.target import Target, explain
-from contracts import naming, records
+from contracts import audit_table, naming, records
 from contracts.kill_switches import GLOBAL_FREEZE, Flag
 from contracts.stories import CONTRACTS
-
-PLATFORM = "platform"  # the audit trail's name for what concerns every story
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +74,8 @@ def write(target: Target, flag: str, value: bool, *, story: str, reason: str) ->
 
 
 def audit(target: Target, *, story: str, what: str, run_id: str, detail: dict[str, str]) -> None:
-    """Append one record to the audit trail; the table's policy lets nobody change it afterwards."""
-    item = {
+    """Append one record to its story's audit chain; the table's policy lets nobody change it afterwards."""
+    record = {
         records.AUDIT_PARTITION_KEY: story,
         records.AUDIT_SORT_KEY: records.audit_id(run_id, what),
         "run_id": run_id,
@@ -87,13 +84,24 @@ def audit(target: Target, *, story: str, what: str, run_id: str, detail: dict[st
         "detail": json.dumps(detail, sort_keys=True, ensure_ascii=False),
     }
     try:
-        target.client("dynamodb").put_item(
-            TableName=naming.audit_table(target.deployment.name),
-            Item={name: TypeSerializer().serialize(value) for name, value in item.items()},
-            ConditionExpression=f"attribute_not_exists({records.AUDIT_SORT_KEY})",
-        )
+        _append(target, record)
     except ClientError as error:
         raise CliError(
             f"{what} is set, but its audit record {run_id} was refused: {explain(error, target)} "
             "Write it by hand into the incident's log."
         ) from error
+
+
+def _append(target: Target, record: dict[str, str]) -> None:
+    """Behind the chain's head; when another record took that place, behind the next one."""
+    dynamodb, table = target.client("dynamodb"), naming.audit_table(target.deployment.name)
+    chain = record[records.AUDIT_PARTITION_KEY]
+    for attempt in range(audit_table.APPEND_ATTEMPTS):
+        head = audit_table.head_of(dynamodb.query(**audit_table.head_query(table, chain)), chain)
+        try:
+            dynamodb.transact_write_items(TransactItems=audit_table.puts(table, record, head))
+            return
+        except dynamodb.exceptions.TransactionCanceledException:
+            # The record's own id is new each time, so only its place in the chain can have been taken.
+            if attempt + 1 == audit_table.APPEND_ATTEMPTS:
+                raise

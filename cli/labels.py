@@ -7,6 +7,7 @@ only place where an offending value may be shown.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from contracts import naming
 from contracts.datasets import MAX_BAD_SHARE, LabelFileError, Validation, declared_taxonomy, validate_lines
 
 INGEST_TIMEOUT_S = 900.0
+INGESTED_BY_HAND = "label file ingested by hand"
 INGESTED = "Ingested"  # the good end of the label-ingest machine
 
 
@@ -56,15 +58,21 @@ def ingest(
     *,
     story: str,
     validation: Validation,
+    reason: str = INGESTED_BY_HAND,
     on_state: Callable[[str], None] = lambda state: None,
 ) -> Ingest:
-    """Upload and ingest. The batch id is the file's digest, so the same file twice is ingested once."""
+    """Upload and ingest. The batch id is the file's digest, so the same file twice is ingested once.
+
+    Rows that change labels are recorded as edits by the caller, for `reason`.
+    """
     body = path.read_bytes()
     batch_id = hashlib.sha256(body).hexdigest()[:16]
     s3, bucket = target.client("s3"), target.bucket(naming.LAKE)
     beside = path.with_suffix(".taxonomy.json")
     if beside.exists():
         s3.put_object(Bucket=bucket, Key=naming.incoming_taxonomy(story, batch_id), Body=beside.read_bytes())
+    provenance = {"who": target.client("sts").get_caller_identity()["Arn"], "why": reason}
+    s3.put_object(Bucket=bucket, Key=naming.incoming_provenance(story, batch_id), Body=json.dumps(provenance).encode())
     s3.put_object(Bucket=bucket, Key=naming.incoming_labels(story, batch_id), Body=body)
     name = naming.execution_name("labels", f"{story}-{batch_id}")
     machine = naming.label_ingest_state_machine()

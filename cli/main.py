@@ -11,7 +11,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from cli import executions, flags, labels, show, traffic
+from cli import audit, executions, flags, labels, show, traffic
 from cli import status as status_of
 from cli.cost import choose_templates, cost_report
 from cli.cost_tables import print_costs
@@ -19,7 +19,7 @@ from cli.deploying import deploy_to
 from cli.errors import CliError, one_of
 from cli.report import print_report
 from cli.target import Target, explain, find_story
-from contracts import events, naming
+from contracts import events, naming, records
 from contracts.kill_switches import GLOBAL_FREEZE
 
 app = typer.Typer(
@@ -30,7 +30,9 @@ app = typer.Typer(
 )
 labels_app = typer.Typer(no_args_is_help=True, help="Label files.")
 drift_app = typer.Typer(no_args_is_help=True, help="Drift.")
+audit_app = typer.Typer(no_args_is_help=True, help="The audit trail.")
 app.add_typer(labels_app, name="labels")
+app.add_typer(audit_app, name="audit")
 app.add_typer(drift_app, name="drift")
 
 out = Console()
@@ -77,14 +79,18 @@ def deploy(
 
 
 @labels_app.command("ingest")
-def labels_ingest(file: Path, story: Annotated[str, typer.Option("--story")]) -> None:
+def labels_ingest(
+    file: Path, story: Annotated[str, typer.Option("--story")], reason: Reason = labels.INGESTED_BY_HAND
+) -> None:
     """Check a label file and take it into label_records. Stops when more than 1 % of its rows are bad."""
     find_story(story)
     with show.row_progress(out, file) as on_row:
         validation = labels.check(file, on_row=on_row)
     show.problems(out, validation)
     labels.refuse_when_too_bad(validation)
-    done = labels.ingest(target(), file, story=story, validation=validation, on_state=show.state_printer(out))
+    done = labels.ingest(
+        target(), file, story=story, validation=validation, reason=reason, on_state=show.state_printer(out)
+    )
     show.ingested(out, done)
     if done.execution.outcome != labels.INGESTED:
         raise CliError(
@@ -135,7 +141,7 @@ def invoke(
 def freeze(state: Annotated[str, typer.Argument(help="on or off")], reason: Reason) -> None:
     """Pin every model to its last known good version, or lift that (SEV-1/2)."""
     show.flag_change(
-        out, flags.write(target(), GLOBAL_FREEZE.name, on_or_off(state), story=flags.PLATFORM, reason=reason)
+        out, flags.write(target(), GLOBAL_FREEZE.name, on_or_off(state), story=records.PLATFORM, reason=reason)
     )
 
 
@@ -173,6 +179,24 @@ def drift_replay(
     with show.request_progress(out, requests) as tick:
         answered = traffic.replay(target(), story, rows, requests=requests, tick=tick)
     show.answered(out, answered)
+
+
+@audit_app.command("verify")
+def audit_verify(
+    chain: Annotated[str | None, typer.Argument(help="a story's slug, or platform; all when absent")] = None,
+) -> None:
+    """Say whether the audit trail is intact, or which records were tampered with, dropped, moved or cut off."""
+    found = [audit.verify_chain(target(), name) for name in ((chain,) if chain else audit.CHAINS)]
+    for verified in found:
+        show.audit_verified(out, verified)
+    if broken := [v.verdict.chain for v in found if not v.intact]:
+        raise CliError(f"the audit trail of {', '.join(broken)} is not as it was written")
+
+
+@audit_app.command("checkpoint")
+def audit_checkpoint() -> None:
+    """Sign the heads of the audit chains now, not at the next full hour."""
+    show.heads_signed(out, audit.checkpoint(target()))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.audit import Verified
 from cli.executions import Finished
 from cli.flags import FlagChange
 from cli.labels import INGESTED, Ingest
@@ -100,6 +101,27 @@ def answered(out: Console, result: Answered) -> None:
         f"p50 {result.percentile(50):.1f} ms, p95 {result.percentile(95):.1f} ms, p99 "
         f"{result.percentile(99):.1f} ms"
     )
+
+
+def audit_verified(out: Console, found: Verified) -> None:
+    verdict = found.verdict
+    state = "[green]intact[/green]" if found.intact else "[red]not intact[/red]"
+    out.print(f"{verdict.chain}: {state}, {verdict.records} records, signed to {verdict.signed_to}")
+    lines = [f"{fault} ({found.ids[fault.first]})" if fault.first in found.ids else str(fault)
+             for fault in verdict.findings]
+    lines += [f"record {of} is in no chain" for of in found.unlinked]
+    lines += [f"{key} is no signed checkpoint" for key in found.unreadable_checkpoints]
+    for text in lines[:SHOWN_PROBLEMS]:
+        out.print(f"  {escape(text)}", highlight=False)
+    if len(lines) > SHOWN_PROBLEMS:
+        out.print(f"  ... and {len(lines) - SHOWN_PROBLEMS} more")
+
+
+def heads_signed(out: Console, signed: Mapping[str, int]) -> None:
+    for chain, sequence in signed.items():
+        out.print(f"{chain}: head of {sequence} records signed")
+    if not signed:
+        out.print("no chain has grown since its last signed head")
 
 
 def state_printer(out: Console) -> Callable[[str], None]:

@@ -1,4 +1,4 @@
-"""Label files and frozen data sets: versioned schema, validation, quarantine, golden split, kappa.
+"""Label files and frozen data sets: versioned schema, validation, quarantine, golden split.
 
 A label file is JSON lines, one label a row. Errors name file, row, field and what is allowed;
 the offending value itself is only in `RowProblem.value`, which a terminal may show and a log,
@@ -12,7 +12,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -363,31 +362,3 @@ def validate_lines(
         ))
     problems.sort(key=lambda p: p.row)
     return Validation(file=file, taxonomy=chosen, rows=tuple(rows), problems=tuple(problems))
-
-
-def cohen_kappa(pairs: Sequence[tuple[str, str]]) -> float:
-    """Chance-corrected agreement of two annotators (Cohen 1960); 1.0 when both always say one same label."""
-    if not pairs:
-        raise ValueError("kappa needs at least one pair of labels, got none")
-    n = len(pairs)
-    observed = sum(a == b for a, b in pairs) / n
-    first, second = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    expected = sum(first[label] * second[label] for label in first) / n**2
-    return 1.0 if expected == 1.0 else (observed - expected) / (1 - expected)
-
-
-def kappa_by_language(rows: Iterable[LabelRow]) -> dict[str, float]:
-    """Mean pairwise Cohen's kappa per language over rows with two or more annotators.
-
-    A language none of whose rows was annotated twice is absent: the caller decides what
-    missing evidence means.
-    """
-    by_language: dict[str, dict[tuple[int, int], list[tuple[str, str]]]] = {}
-    for row in rows:
-        for i, j in combinations(range(len(row.annotator_labels)), 2):
-            pairs = by_language.setdefault(row.language, {}).setdefault((i, j), [])
-            pairs.append((row.annotator_labels[i], row.annotator_labels[j]))
-    return {
-        language: sum(cohen_kappa(p) for p in pairs.values()) / len(pairs)
-        for language, pairs in sorted(by_language.items())
-    }

@@ -32,5 +32,9 @@ OUTCOMES: tuple[str, ...] = (
     FAILED,
 )
 
+LABELS_EDITED = "LabelsEdited"  # a batch changed labels that were there; who, when, why is in label_edits
+
+AUDITED: tuple[str, ...] = (*OUTCOMES, LABELS_EDITED)  # what the audit function records
+
 MODES: tuple[str, ...] = ("retrain", "reconcile", "rollback")
 TRIGGERS: tuple[str, ...] = ("weekly", "drift", "manual", "spec-change")

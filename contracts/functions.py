@@ -65,6 +65,13 @@ class AuditEnv(Environment):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditCheckpointEnv(Environment):
+    AUDIT_TABLE: str
+    ARTIFACTS_BUCKET: str
+    SIGNING_KEY_ARN: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DriftMonitorEnv(Environment):
     CONTROL_TABLE: str
     CAPTURE_BUCKET: str
@@ -114,7 +121,13 @@ KILL_SWITCHES = FunctionContract(
     name="kill_switches", environment=NoEnv, shared=True, actions=("ssm:GetParameters",),
 )
 AUDIT = FunctionContract(
-    name="audit", environment=AuditEnv, shared=True, actions=("dynamodb:PutItem", *_KMS_DATA),
+    # Query: where the chain ends
+    name="audit", environment=AuditEnv, shared=True, actions=("dynamodb:PutItem", "dynamodb:Query", *_KMS_DATA),
+)
+AUDIT_CHECKPOINT = FunctionContract(
+    # may sign heads and write below audit/checkpoints/, but no record; timeout: one KMS call per chain
+    name="audit_checkpoint", environment=AuditCheckpointEnv, shared=True, timeout_s=120, asynchronous=True,
+    actions=("dynamodb:Query", "s3:ListBucket", "s3:PutObject", *_KMS_DATA, "kms:Sign"),
 )
 RUN_PLAN = FunctionContract(
     # s3:PutObject only below naming.no_champion_prefix(slug): the marker that stands for "no champion yet"
@@ -149,7 +162,7 @@ RELEASE_CHECK = FunctionContract(
 )
 PROMOTE = FunctionContract(
     name="promote", environment=PromoteEnv,
-    actions=("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:ConditionCheckItem", *_KMS_DATA,
+    actions=("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:ConditionCheckItem", *_KMS_DATA,
              "sagemaker:DescribeModelPackage", "sagemaker:UpdateModelPackage"),
 )
 DRIFT_MONITOR = FunctionContract(
@@ -173,6 +186,6 @@ IMAGE_BUILDER = FunctionContract(
 )
 
 FUNCTIONS: dict[str, FunctionContract] = {f.name: f for f in (
-    LEASE, KILL_SWITCHES, AUDIT, RUN_PLAN, JUDGE, PUBLISH, RELEASE_PLAN, RELEASE_CHECK, PROMOTE,
+    LEASE, KILL_SWITCHES, AUDIT, AUDIT_CHECKPOINT, RUN_PLAN, JUDGE, PUBLISH, RELEASE_PLAN, RELEASE_CHECK, PROMOTE,
     DRIFT_MONITOR, DRIFT_TRIGGER, FREEZE_GUARD, IMAGE_BUILDER,
 )}

@@ -68,7 +68,8 @@ def bucket(purpose: str, deployment: str, account: str) -> str:
 # --- keys inside the lake bucket ---------------------------------------------
 
 GLUE_DATABASE = f"{PROJECT}_labels"
-LABEL_RECORDS = "label_records"
+LABEL_RECORDS, LABEL_EDITS, IAA_METRICS = "label_records", "label_edits", "iaa_metrics"
+LABEL_TABLES = (LABEL_RECORDS, LABEL_EDITS, IAA_METRICS)
 ICEBERG_PREFIX = "iceberg/"
 
 
@@ -84,6 +85,14 @@ def incoming_labels(slug: str, batch_id: str) -> str:
 def incoming_taxonomy(slug: str, batch_id: str) -> str:
     """A label set of its own, beside the label file."""
     return f"{incoming_prefix(slug, batch_id)}labels.taxonomy.json"
+
+
+PROVENANCE_FILE = "provenance.json"
+
+
+def incoming_provenance(slug: str, batch_id: str) -> str:
+    """{"who", "why"} of a batch: without it no label that is there already may be changed."""
+    return f"{incoming_prefix(slug, batch_id)}{PROVENANCE_FILE}"
 
 
 def quarantine_prefix(slug: str, batch_id: str) -> str:
@@ -130,6 +139,26 @@ SIGNATURE_FILE = "manifest.sig"
 EVALUATION_FILE = "evaluation.json"
 DRIFT_REFERENCE_FILE = "drift_reference.json"
 VERDICT_FILE = "verdict.json"
+
+
+ALL_AUDIT_CHECKPOINTS = "audit/checkpoints/"
+
+
+def audit_checkpoints_prefix(chain: str) -> str:
+    """Signed heads of one audit chain. Not in the audit table: who can cut it must not reach what tells."""
+    return f"{ALL_AUDIT_CHECKPOINTS}{chain}/"
+
+
+def audit_checkpoint(chain: str, sequence: int) -> str:
+    return f"{audit_checkpoints_prefix(chain)}{sequence:012}.json"
+
+
+def audit_checkpoint_schedule() -> str:
+    return f"{PROJECT}-audit-checkpoint"
+
+
+def signing_key_alias(deployment: str) -> str:
+    return f"{PROJECT}-{deployment}-signing"
 
 
 def capture_prefix(slug: str) -> str:

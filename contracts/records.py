@@ -14,8 +14,9 @@ SPEC = "SPEC"  # copy of the serving spec last read, for the time when SSM is do
 FLEET = "_fleet"  # in place of a story; no slug begins with an underscore
 DRIFT_STARTS = "DRIFT_STARTS"  # claims (slug -> event_id, alarm, at, started), revision (only ever grows)
 
-# Audit table
+# Audit table; each record's link in the hash chain is beside it (contracts/audit_table.py)
 AUDIT_PARTITION_KEY, AUDIT_SORT_KEY = "story", "id"  # id = run_id#what
+PLATFORM = "platform"  # the audit trail's name for what concerns every story
 
 
 def audit_id(run_id: str, what: str) -> str:

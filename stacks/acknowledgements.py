@@ -37,9 +37,9 @@ _OURS = "arn:<AWS::Partition>:{}:<AWS::Region>:<AWS::AccountId>"
 _SHARED = "Platform/Functions/Room"
 
 
-def _platform(lake: str) -> Iterator[Acknowledged]:
+def _platform(lake: str, artifacts: str) -> Iterator[Acknowledged]:
     sagemaker = _OURS.format("sagemaker")
-    functions = "Lease KillSwitches Audit ImageBuilder"
+    functions = "Lease KillSwitches Audit AuditCheckpoint ImageBuilder"
     job, machine = "Platform/LabelIngest/Job/Role", "Platform/LabelIngest/Machine/Role"
     guard, star = "Operations/FreezeGuard/Room/FreezeGuard", "*"
     yield _wildcard(star, *_all(_SHARED, functions), because=_TRACING)
@@ -53,6 +53,7 @@ def _platform(lake: str) -> Iterator[Acknowledged]:
                     because="the one function that reads the flags of every story, those to come included")
     for prefix in ("incoming/", naming.ICEBERG_PREFIX, "quarantine/"):
         yield _wildcard(f"{lake}/{prefix}*", job, because=_KEYS)
+    yield _wildcard(f"{artifacts}/{naming.ALL_AUDIT_CHECKPOINTS}*", f"{_SHARED}/AuditCheckpoint/Role", because=_KEYS)
     yield _wildcard(f"{_OURS.format('logs')}:log-group:/aws/sagemaker/ProcessingJobs:*", job,
                     because=_LOG_STREAMS)
     yield _wildcard(f"{sagemaker}:processing-job/{naming.PROJECT}-ingest-*", machine,
@@ -60,7 +61,8 @@ def _platform(lake: str) -> Iterator[Acknowledged]:
     yield Acknowledged(finding="AwsSolutions-L1", because=_LATEST,
                        at=(*_all(_SHARED, functions, ending="Default"), f"{guard}/Default"))
     yield Acknowledged(finding="AwsSolutions-SQS3", because=_QUEUE,
-                       at=("Operations/FreezeGuard/OnFreeze/Undelivered/Resource",))
+                       at=("Operations/FreezeGuard/OnFreeze/Undelivered/Resource",
+                           "Platform/Functions/SignAuditHeads/Undelivered/Resource"))
 
 
 def _story(stack: str, story: StoryContract, *, home: bool, buckets: dict[str, str]) -> Iterator[Acknowledged]:
@@ -153,7 +155,7 @@ def acknowledged(deployment: Deployment, stories: Sequence[StoryContract]) -> li
     """All that stays in one deployment."""
     data = naming.stack(deployment.name, "data")
     buckets = {name: f"{data}:ExportsOutputFnGetAttBuckets{name}{hashed}" for name, hashed in _EXPORTS.items()}
-    rows = list(_platform(buckets["Lake"]))
+    rows = list(_platform(buckets["Lake"], buckets["Artifacts"]))
     for story in stories:
         rows += _story(naming.pascal(story.slug), story, home=deployment.home, buckets=buckets)
     return rows

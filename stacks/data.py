@@ -21,7 +21,7 @@ class DataStack(Stack):
         name = f"{naming.PROJECT}-{deployment.name}"
         # May go in a throw-away account (`-c destroy=true`); the signing key and the audit trail never do.
         self.key = DataKey(self, "DataKey", alias=f"{name}-data", destroyable=True).key
-        self.signing_key = SigningKey(self, "SigningKey", alias=f"{name}-signing").key
+        self.signing_key = SigningKey(self, "SigningKey", alias=naming.signing_key_alias(deployment.name)).key
         self.buckets = Buckets(self, "Buckets", deployment=deployment.name, key=self.key, destroyable=True)
         self.control = ControlTable(self, "Control", deployment=deployment.name, key=self.key, destroyable=True).table
         self.audit = AuditTable(self, "Audit", deployment=deployment.name, key=self.key).table

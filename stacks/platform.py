@@ -29,8 +29,9 @@ class PlatformStack(Stack):
         self.serving_image = ContainerImage(self, "ServingImage", kind="serving", key=key)
         self.switches = KillSwitches(self, "KillSwitches", flags=[GLOBAL_FREEZE])
         self.functions = SharedFunctions(self, "Functions", control=data.control, audit=data.audit, key=key,
-                                         images=[self.training_image, self.serving_image])
+                                         images=[self.training_image, self.serving_image],
+                                         artifacts=data.buckets.artifacts, signing_key=data.signing_key)
         image = self.training_image.build(self, "TrainingImageBuild", builder_arn=self.functions.image_builder.arn)
         self.label_ingest = LabelIngest(
-            self, "LabelIngest", topic_arn=self.on_call.topic.topic_arn,
+            self, "LabelIngest", topic_arn=self.on_call.topic.topic_arn, audit_arn=self.functions.audit.arn,
             props=LabelJobProps(image=image, buckets=data.buckets, network=self.network, key=key))

@@ -11,11 +11,17 @@ from aws_cdk import aws_kms as kms
 
 from constructs import Construct
 from contracts import naming
+from mlplatform.policies import Statement, allow
 from mlplatform.retention import removal_policy
 
 # What would rewrite or remove a record. PutItem stays: writers put with attribute_not_exists.
 _REWRITES = ("dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLUpdate",
              "dynamodb:PartiQLDelete", "dynamodb:PartiQLInsert")
+
+
+def append_audit(table_arn: str) -> list[Statement]:
+    """Find the end of a chain and put behind it; the table's own policy denies the rest."""
+    return [allow("dynamodb:PutItem", on=table_arn), allow("dynamodb:Query", on=table_arn)]
 
 
 def _table(scope: Construct, id_: str, *, name: str, sort_key: str, key: kms.IKey, removal: RemovalPolicy,

@@ -14,7 +14,7 @@ from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
 
 from constructs import Construct
-from contracts import naming, workflow
+from contracts import events, naming, workflow
 from mlplatform import asl
 from mlplatform.buckets import Buckets
 from mlplatform.network import Network
@@ -51,10 +51,10 @@ class LabelJobProps:
     key: kms.IKey
 
 
-def _tables(*actions: str) -> Statement:
+def _tables(*actions: str, tables: tuple[str, ...] = naming.LABEL_TABLES) -> Statement:
     return allow(*(f"glue:{a}" for a in actions), on=[
         arn("glue", "catalog"), arn("glue", f"database/{naming.GLUE_DATABASE}"),
-        arn("glue", f"table/{naming.GLUE_DATABASE}/{naming.LABEL_RECORDS}"),
+        *(arn("glue", f"table/{naming.GLUE_DATABASE}/{name}") for name in tables),
     ])
 
 
@@ -134,7 +134,7 @@ class FreezeJob(_LabelJob):
                          statements=[
                              *read_prefixes(lake, naming.ICEBERG_PREFIX),
                              write_prefixes(lake, f"datasets/{slug}/"),
-                             _tables("GetDatabase", "GetTable"),
+                             _tables("GetDatabase", "GetTable", tables=(naming.LABEL_RECORDS,)),
                          ])
 
     def request(self) -> dict[str, Any]:
@@ -182,14 +182,16 @@ INGEST_JOB_PREFIX = f"{naming.PROJECT}-ingest-"
 class LabelIngest(Construct):
     """The machine behind `mangaassist labels ingest`: input {"story", "batch_id"}."""
 
-    def __init__(self, scope: Construct, id_: str, *, props: LabelJobProps, topic_arn: str) -> None:
+    def __init__(self, scope: Construct, id_: str, *, props: LabelJobProps, topic_arn: str, audit_arn: str) -> None:
         super().__init__(scope, id_)
         job = IngestJob(self, "Job", props=props)
         self.machine = StateMachine(
             self, "Machine", name=naming.label_ingest_state_machine(), start="StartIngest", key=props.key,
             comment="Validate one label file; append its good rows, quarantine its bad ones",
-            states=ingest_states(job.request()), substitutions={**job.substitutions(), "OnCallTopic": topic_arn},
-            statements=[*job.run_statements(f"{INGEST_JOB_PREFIX}*"), allow("sns:Publish", on=topic_arn)],
+            states=ingest_states(job.request()),
+            substitutions={**job.substitutions(), "OnCallTopic": topic_arn, "Audit": audit_arn},
+            statements=[*job.run_statements(f"{INGEST_JOB_PREFIX}*"), allow("sns:Publish", on=topic_arn),
+                        allow("lambda:InvokeFunction", on=audit_arn)],
         )
 
 
@@ -206,9 +208,15 @@ def ingest_states(request: dict[str, Any]) -> dict[str, asl.State]:
             default="JobFailed"),
         "ReadAnswer": asl.put({"story.$": "$.story", "batch_id.$": "$.batch_id",
                                "ingest.$": "States.StringToJson($.job.ExitMessage)"}, at="$", next_="IngestStatus"),
-        "IngestStatus": asl.choose(asl.equals("$.ingest.status", "ingested", "Ingested"),
+        "IngestStatus": asl.choose(asl.equals("$.ingest.edited", True, "AuditEdits"),
+                                   asl.equals("$.ingest.status", "ingested", "Ingested"),
                                    asl.equals("$.ingest.status", "too_many_bad", "RejectedBatch"),
                                    default="JobFailed"),
+        # Who, when, why and the previous values are in label_edits; the chain holds which batch and how many.
+        "AuditEdits": asl.function(
+            "Audit", {"story.$": "$.story", "run_id.$": "$.batch_id", "outcome": events.LABELS_EDITED,
+                      "detail": {"ingest.$": "$.ingest", "execution.$": "$$.Execution.Id"}},
+            next_="Ingested", on_error="NotifyFailure", result=None),
         "JobFailed": asl.put({"Error": "IngestJobFailed"}, at="$.error", next_="NotifyFailure"),
         "NotifyFailure": asl.notify("Label ingest failed", "States.Format('Batch {} of {} failed ({}). Execution: {}', "
                                     "$.batch_id, $.story, $.error.Error, $$.Execution.Id)", next_="Failed"),

@@ -13,6 +13,7 @@ from contracts import metrics, naming
 from contracts.kill_switches import GLOBAL_FREEZE
 from contracts.story import StoryContract
 from mlplatform.buckets import Buckets
+from mlplatform.control_tables import append_audit
 from mlplatform.kill_switches import read_flags
 from mlplatform.model_registry import ModelRegistry
 from mlplatform.platform_function import FunctionRoom, PlatformFunction
@@ -139,7 +140,7 @@ class StoryFunctions(Construct):
             CONTROL_TABLE=p.control.table_name, AUDIT_TABLE=p.audit.table_name,
         ), statements=[
             self._control("GetItem", "PutItem", "ConditionCheckItem"),
-            allow("dynamodb:PutItem", on=p.audit.table_arn),  # append: the table's own policy denies the rest
+            *append_audit(p.audit.table_arn),
             self._packages("DescribeModelPackage", "UpdateModelPackage"), self._data])
 
     def _drift_monitor(self) -> PlatformFunction:

@@ -1,4 +1,7 @@
-"""{"story", "outcome", "run_id", "detail"} -> {"recorded": true}. Append-only: told twice is one record."""
+"""{"story", "outcome", "run_id", "detail"} -> {"recorded": true}. Append-only: told twice is one record.
+
+Each record is sealed into its story's hash chain in the same transaction.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import Any
 from contracts import events, metrics, stories
 from contracts.functions import AuditEnv
 from lambdas.shared.audit_record import record
-from lambdas.shared.aws import client, client_error, environment, error_code
-from lambdas.shared.dynamo import to_item
+from lambdas.shared.audit_trail import append
+from lambdas.shared.aws import client, environment
 from lambdas.shared.errors import InvalidInput
 from lambdas.shared.observability import count, instrumented
 
@@ -17,8 +20,8 @@ from lambdas.shared.observability import count, instrumented
 @instrumented("audit")
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     story, outcome = stories.story(event["story"]).slug, event["outcome"]
-    if outcome not in events.OUTCOMES:
-        raise InvalidInput(f"unknown outcome {outcome!r}: allowed are {', '.join(events.OUTCOMES)}")
+    if outcome not in events.AUDITED:
+        raise InvalidInput(f"unknown outcome {outcome!r}: allowed are {', '.join(events.AUDITED)}")
     item = record(
         story=story,
         run_id=event["run_id"],
@@ -26,15 +29,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         at=datetime.now(UTC).isoformat(),
         detail=event.get("detail") or {},
     )
-    try:
-        client("dynamodb").put_item(
-            TableName=environment(AuditEnv).AUDIT_TABLE,
-            Item=to_item(item),
-            ConditionExpression="attribute_not_exists(id)",
-        )
-    except client_error() as error:
-        if error_code(error) != "ConditionalCheckFailedException":
-            raise
-        return {"recorded": True}  # an earlier try wrote it
-    count(metrics.RETRAIN_OUTCOME, story=story, outcome=outcome)
+    # False: an earlier try wrote it, and counted it.
+    if append(client("dynamodb"), environment(AuditEnv).AUDIT_TABLE, item) and outcome in events.OUTCOMES:
+        count(metrics.RETRAIN_OUTCOME, story=story, outcome=outcome)
     return {"recorded": True}

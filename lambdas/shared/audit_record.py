@@ -11,7 +11,7 @@ from contracts import records
 MAX_DETAIL_BYTES = 64_000  # a DynamoDB item has 400 KB; a record that long would be read by nobody
 
 
-def record(*, story: str, run_id: str, what: str, at: str, detail: Mapping[str, Any]) -> dict[str, Any]:
+def record(*, story: str, run_id: str, what: str, at: str, detail: Mapping[str, Any]) -> dict[str, str]:
     """The record as stored. `detail` is JSON text: DynamoDB knows no floats, and readers want them exact."""
     text = json.dumps(detail, sort_keys=True, ensure_ascii=False, default=str)
     if len(text.encode()) > MAX_DETAIL_BYTES:

@@ -51,5 +51,9 @@ class PointerMoved(StepError):
     """The pointer is not what this step was planned from."""
 
 
+class AuditChainBusy(StepError):
+    """Other writers took the place at the end of the audit chain each time: try again."""
+
+
 class InvalidInput(StepError):
     """The step's input is wrong; the message names the field and what is allowed."""

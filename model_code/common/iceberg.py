@@ -10,23 +10,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
-from pyiceberg.expressions import And, EqualTo
+from pyiceberg.expressions import And, EqualTo, LessThan
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import ListType, LongType, NestedField, StringType, TimestamptzType
+from pyiceberg.types import DateType, ListType, LongType, NestedField, StringType, TimestamptzType
 
 from contracts.datasets import LabelRow
 from contracts.naming import LABEL_RECORDS
 
 COMMIT_ATTEMPTS = 5
+EDITABLE = ("label", "text", "language")  # what training reads of a row; a change of these is an edit
 
 SCHEMA = Schema(
     NestedField(1, "story", StringType(), required=True),
@@ -43,11 +44,32 @@ SCHEMA = Schema(
     NestedField(13, "batch_id", StringType(), required=True),
     NestedField(14, "taxonomy", StringType(), required=True),  # JSON of the whole label set
     NestedField(15, "ingested_at", TimestamptzType(), required=True),
+    # Of ingested_at, in UTC. A column of its own: Iceberg's day transform needs a native library in each image.
+    NestedField(16, "day", DateType(), required=True),
 )
-_PARTITIONS = PartitionSpec(PartitionField(source_id=1, field_id=1000, transform=IdentityTransform(), name="story"))
 # No retries by the library: it would commit our rows again under the label version that the other
 # writer has taken meanwhile. `append` below looks again instead.
 _PROPERTIES = {"format-version": "2", "commit.retry.num-retries": "0"}
+
+
+def partitioned_by(schema: Schema, *columns: str) -> PartitionSpec:
+    return PartitionSpec(*(
+        PartitionField(source_id=schema.find_field(name).field_id, field_id=1000 + n, transform=IdentityTransform(),
+                       name=name) for n, name in enumerate(columns)))
+
+
+_PARTITIONS = partitioned_by(SCHEMA, "story", "source", "day")
+
+
+def open_table(catalog: Catalog, name: str, schema: Schema, partitions: PartitionSpec) -> Table:
+    """The table, made at first use; the Glue database itself belongs to the data stack."""
+    try:
+        return catalog.load_table(name)
+    except NoSuchTableError:
+        try:
+            return catalog.create_table(name, schema=schema, partition_spec=partitions, properties=_PROPERTIES)
+        except TableAlreadyExistsError:  # another batch made it between our two calls
+            return catalog.load_table(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +95,14 @@ def glue_catalog(warehouse: str, environ: Mapping[str, str] | None = None) -> Ca
     return load_catalog("lake", **properties)
 
 
-def _row_filter(story: str, batch_id: str | None = None) -> EqualTo | And:
+def row_filter(story: str, batch_id: str | None = None) -> EqualTo | And:
     only = EqualTo("story", story)  # type: ignore[arg-type,call-arg]
     return only if batch_id is None else And(only, EqualTo("batch_id", batch_id))  # type: ignore[arg-type,call-arg]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRecords:
-    """The table through one catalog; the Glue database itself belongs to the data stack."""
+    """The table through one catalog."""
 
     catalog: Catalog
     database: str
@@ -90,14 +112,7 @@ class LabelRecords:
         return f"{self.database}.{LABEL_RECORDS}"
 
     def _table(self) -> Table:
-        try:
-            return self.catalog.load_table(self.name)
-        except NoSuchTableError:
-            try:
-                return self.catalog.create_table(self.name, schema=SCHEMA, partition_spec=_PARTITIONS,
-                                                 properties=_PROPERTIES)
-            except TableAlreadyExistsError:  # another batch made it between our two calls
-                return self.catalog.load_table(self.name)
+        return open_table(self.catalog, self.name, SCHEMA, _PARTITIONS)
 
     def append(self, story: str, batch_id: str, rows: Sequence[LabelRow], *, taxonomy: str) -> Appended:
         """Append one batch as the next label version; a batch that is already there is left alone.
@@ -120,16 +135,30 @@ class LabelRecords:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _versions(self, table: Table, story: str, batch_id: str | None = None) -> list[int]:
-        scan = table.scan(row_filter=_row_filter(story, batch_id), selected_fields=("label_version",))
+        scan = table.scan(row_filter=row_filter(story, batch_id), selected_fields=("label_version",))
         return [int(v) for v in scan.to_arrow()["label_version"].unique().to_pylist()]
 
-    def read(self, story: str) -> tuple[int | None, list[dict[str, Any]]]:
-        """(snapshot id, the story's rows at that snapshot); no snapshot when nothing was ever appended."""
+    def known(self, story: str, *, below: int | None = None) -> dict[str, dict[str, Any]]:
+        """id -> its newest row (of those with a label version below `below`), for what an edit may change."""
+        rows: Any = row_filter(story)
+        if below is not None:
+            rows = And(rows, LessThan("label_version", below))  # type: ignore[arg-type,call-arg]
+        found = self._table().scan(row_filter=rows, selected_fields=("id", "label_version", *EDITABLE)).to_arrow()
+        return {row["id"]: row for row in sorted(found.to_pylist(), key=lambda r: r["label_version"])}
+
+    def read(self, story: str, *, snapshot_id: int | None = None) -> tuple[int | None, list[dict[str, Any]]]:
+        """(snapshot id, the story's rows at that snapshot); no snapshot when nothing was ever appended.
+
+        The newest snapshot unless one is named. LookupError when that one has expired.
+        """
         table = self._table()
-        snapshot = table.current_snapshot()
+        snapshot = table.current_snapshot() if snapshot_id is None else table.snapshot_by_id(snapshot_id)
+        if snapshot is None and snapshot_id is not None:
+            raise LookupError(f"{self.name} has no snapshot {snapshot_id} (any more): only what registered models "
+                              "were trained on outlives 18 months")
         if snapshot is None:
             return None, []
-        found = table.scan(row_filter=_row_filter(story), snapshot_id=snapshot.snapshot_id).to_arrow()
+        found = table.scan(row_filter=row_filter(story), snapshot_id=snapshot.snapshot_id).to_arrow()
         return snapshot.snapshot_id, found.to_pylist()
 
 
@@ -142,6 +171,8 @@ def _to_arrow(
     table: Table, rows: Iterable[LabelRow], *, story: str, batch_id: str, taxonomy: str, version: int,
 ) -> pa.Table:
     now = datetime.now(UTC)
-    shared = {"story": story, "batch_id": batch_id, "taxonomy": taxonomy, "label_version": version, "ingested_at": now}
+    day: date = now.date()
+    shared = {"story": story, "batch_id": batch_id, "taxonomy": taxonomy, "label_version": version,
+              "ingested_at": now, "day": day}
     # The table's own schema: the catalog numbers the fields anew when it creates a table.
     return pa.Table.from_pylist([{**row.to_dict(), **shared} for row in rows], schema=table.schema().as_arrow())

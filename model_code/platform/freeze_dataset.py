@@ -1,6 +1,6 @@
 """Processing job: the story's labels at one Iceberg snapshot -> a data set that never changes again.
 
-    python -m model_code.platform.freeze_dataset --story SLUG --output DIR --label-version-above N
+    python -m model_code.platform.freeze_dataset --story SLUG --output DIR --label-version-above N [--snapshot-id ID]
 
 Environment: GLUE_DATABASE, ICEBERG_WAREHOUSE. Writes dataset.jsonl (sorted by id; the same labels
 give the same bytes) and manifest.json. All labels are frozen, not only those above N: N tells
@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from contracts.datasets import SCHEMA_VERSION, LabelRow, kappa_by_language
+from contracts.agreement import kappa_by_language
+from contracts.datasets import SCHEMA_VERSION, LabelRow
 from contracts.stories import story as story_contract
 from contracts.story import LabelPolicy
 from model_code.common.iceberg import LabelRecords, glue_catalog
@@ -59,9 +60,13 @@ def status_of(rows: int, kappa: dict[str, float], *, newer: bool, policy: LabelP
     return "frozen" if newer else "no_new_labels"
 
 
-def freeze(story: str, output: Path, *, above: int, records: LabelRecords, policy: LabelPolicy) -> dict[str, Any]:
-    """Write the data set and its manifest; the answer is the exit message."""
-    snapshot_id, found = records.read(story)
+def freeze(story: str, output: Path, *, above: int, records: LabelRecords, policy: LabelPolicy,
+           at_snapshot: int | None = None) -> dict[str, Any]:
+    """Write the data set and its manifest; the answer is the exit message.
+
+    `at_snapshot` and `above` out of an old manifest write that data set again, byte for byte.
+    """
+    snapshot_id, found = records.read(story, snapshot_id=at_snapshot)
     taxonomy, rows = newest(found)
     body = "".join(json.dumps(row.to_dict(), ensure_ascii=False, sort_keys=True) + "\n" for row in rows).encode()
     kappa = {language: round(value, 4) for language, value in kappa_by_language(rows).items()}
@@ -86,11 +91,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--story", required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--label-version-above", type=int, required=True)
+    parser.add_argument("--snapshot-id", type=int, help="write an old freeze again; the newest snapshot when absent")
     args = parser.parse_args(argv)
     environ = LabelEnv.from_environ(os.environ)
     records = LabelRecords(catalog=glue_catalog(environ.ICEBERG_WAREHOUSE), database=environ.GLUE_DATABASE)
     answer = freeze(args.story, args.output, above=args.label_version_above, records=records,
-                    policy=story_contract(args.story).labels)
+                    policy=story_contract(args.story).labels, at_snapshot=args.snapshot_id)
     write_exit_message(answer)
     log_event("frozen", story=args.story, **answer)
 

@@ -3,9 +3,11 @@
     python -m model_code.platform.ingest_labels --incoming DIR --output DIR --story SLUG --batch-id ID
 
 Environment: GLUE_DATABASE, ICEBERG_WAREHOUSE (s3://lake/iceberg/). DIR of --incoming holds one
-*.jsonl and, optionally, its *.taxonomy.json. The output (bad_rows.jsonl with the raw lines, and
-summary.json with counts only) goes to the encrypted quarantine. The exit message says
-{"status": "ingested" | "too_many_bad", "rows", "bad", "label_version", "snapshot_id", "reasons"}.
+*.jsonl and, optionally, its *.taxonomy.json and provenance.json {"who", "why"}: a row that changes a label
+that is there already needs it, and goes to `label_edits`, too. Agreement per language goes to `iaa_metrics`.
+The output (bad_rows.jsonl with the raw lines, and summary.json with counts only) goes to the encrypted
+quarantine. The exit message says {"status": "ingested" | "too_many_bad", "rows", "bad", "label_version",
+"snapshot_id", "reasons", "edits", "edited", "kappa"}.
 More than 1 % bad rows, or a file that is unusable as a whole, append nothing; the job itself succeeds.
 """
 
@@ -19,11 +21,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.agreement import agreement_by_language
 from contracts.datasets import MAX_BAD_SHARE, LabelFileError, Validation, declared_taxonomy, validate_lines
 from contracts.environment import Environment
 from model_code.common.iceberg import LabelRecords, glue_catalog
+from model_code.common.label_history import LabelHistory, Provenance, edits_of
 from model_code.common.log import log_event
 from model_code.common.sagemaker_job import write_exit_message
+from model_code.platform.provenance import find_provenance, without_edits
 
 BAD_ROWS_FILE, SUMMARY_FILE = "bad_rows.jsonl", "summary.json"
 MAX_DETAIL_CHARS = 400  # the exit message has 1 KB for everything
@@ -65,18 +70,39 @@ def ingest(incoming: Path, output: Path, *, story: str, batch_id: str, records: 
         with path.open("rb") as stream:
             lines = list(stream)
         validation = validate_lines(lines, file=path.name, taxonomy=declared_taxonomy(path))
+        provenance = find_provenance(incoming)
     except LabelFileError as error:
         output.mkdir(parents=True, exist_ok=True)
         (output / SUMMARY_FILE).write_text(json.dumps({"unusable": str(error)}, indent=1), "utf-8")
         return {"status": "too_many_bad", "rows": 0, "bad": 0, "label_version": 0, "snapshot_id": "",
-                "reasons": {"unusable_file": 1}, "detail": str(error)[:MAX_DETAIL_CHARS]}
+                "edited": False, "reasons": {"unusable_file": 1}, "detail": str(error)[:MAX_DETAIL_CHARS]}
+    if provenance is None:
+        validation = without_edits(validation, lines, records, story)
     summary = write_quarantine(validation, lines, output)
     answer = {"rows": len(validation.rows), "bad": summary["bad"], "reasons": summary["reasons"]}
     if validation.too_many_bad:
-        return {"status": "too_many_bad", **answer, "label_version": 0, "snapshot_id": ""}
+        return {"status": "too_many_bad", **answer, "label_version": 0, "snapshot_id": "", "edited": False}
     done = records.append(story, batch_id, validation.rows, taxonomy=json.dumps(asdict(validation.taxonomy)))
+    history = remember(validation, story, batch_id, records, provenance, label_version=done.label_version)
     # The snapshot id as text: it has 19 digits, and JSON readers in workflows keep 15.
-    return {"status": "ingested", **answer, "label_version": done.label_version, "snapshot_id": str(done.snapshot_id)}
+    return {"status": "ingested", **answer, "label_version": done.label_version,
+            "snapshot_id": str(done.snapshot_id), **history}
+
+
+def remember(validation: Validation, story: str, batch_id: str, records: LabelRecords, provenance: Provenance | None,
+             *, label_version: int) -> dict[str, Any]:
+    """Edits and agreement of an appended batch; what the exit message says of them.
+
+    Compared with the labels below the batch's own version, so a retry finds the same edits.
+    """
+    history = LabelHistory(catalog=records.catalog, database=records.database)
+    edits = edits_of(validation.rows, records.known(story, below=label_version)) if provenance else []
+    if provenance:
+        history.add_edits(story, batch_id, edits, label_version=label_version, provenance=provenance)
+    agreement = agreement_by_language(validation.rows)
+    history.add_agreement(story, batch_id, agreement.values(), label_version=label_version)
+    return {"edits": len(edits), "edited": bool(edits),
+            "kappa": {language: round(one.kappa, 4) for language, one in agreement.items()}}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from cli import flags
+from contracts import records
 from contracts.inference import check_request_id
 from contracts.kill_switches import GLOBAL_FREEZE, promotion_flag
 from tests.end_to_end.command_line import mangaassist, refused, told
@@ -63,7 +64,7 @@ def test_freeze_stops_a_retrain_until_it_is_lifted_and_both_changes_are_audited(
         finally:
             off = told(jp, "freeze", "off", "--reason", "incident 7 is over")
     assert flags.read(jp.target)[GLOBAL_FREEZE.name] == "false"
-    reasons = [json.loads(operator_record(jp, text, flags.PLATFORM, GLOBAL_FREEZE.name)["detail"])["reason"]
+    reasons = [json.loads(operator_record(jp, text, records.PLATFORM, GLOBAL_FREEZE.name)["detail"])["reason"]
                for text in (on, off)]
     assert reasons == ["incident 7", "incident 7 is over"]
 

@@ -224,7 +224,7 @@ class Deployed:
     @contextmanager
     def flag(self, flag: str, value: bool) -> Iterator[None]:
         """Set as the operator does, and set back."""
-        owner = flags.PLATFORM if flag == GLOBAL_FREEZE.name else SLUG
+        owner = records.PLATFORM if flag == GLOBAL_FREEZE.name else SLUG
         flags.write(self.target, flag, value, story=owner, reason="test")
         try:
             yield

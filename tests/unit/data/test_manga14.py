@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.datasets import Validation, is_golden, kappa_by_language, validate_lines
+from contracts.agreement import kappa_by_language
+from contracts.datasets import Validation, is_golden, validate_lines
 from contracts.language import LANGUAGES, detect_language
 from contracts.taxonomies import COHORTS, DAYPARTS, MANGA14_V1
 from data import manga14

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts import naming
+from contracts.audit_table import partition_query
 from contracts.serving import CanaryPolicy, ServingSpec
 from lambdas.shared.dynamo import control_key, read_control, to_item
 
@@ -36,7 +37,11 @@ class Account:
         return read_control(self.dynamodb, CONTROL, STORY, item)
 
     def audit_ids(self) -> list[str]:
-        return sorted(i["id"]["S"] for i in self.dynamodb.scan(TableName=AUDIT)["Items"])
+        return sorted(i["id"]["S"] for i in self.audit_records())
+
+    def audit_records(self, story: str = STORY) -> list[dict[str, Any]]:
+        """Records as DynamoDB has them, without the links of the chain."""
+        return list(self.dynamodb.query(**partition_query(AUDIT, story))["Items"])
 
     def put_object(self, bucket: str, key: str, body: bytes) -> None:
         self.s3.put_object(Bucket=bucket, Key=key, Body=body)

@@ -124,10 +124,11 @@ def test_a_pointer_that_moved_between_read_and_write_is_left_alone(leased: Accou
 
 def test_a_conflict_with_another_transaction_is_passed_on_for_a_retry(account: Account, stub: Stub) -> None:
     dynamodb = stub("dynamodb")
-    dynamodb.add_client_error("transact_write_items", "TransactionCanceledException", modeled_fields={
-        "CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}, {"Code": "None"}]})
-    dynamodb.add_client_error("transact_write_items", "ProvisionedThroughputExceededException")
-    for code in ("TransactionCanceledException", "ProvisionedThroughput"):
+    for code in ("TransactionCanceledException", "ProvisionedThroughputExceededException"):
+        dynamodb.add_response("query", {"Items": []})
+        dynamodb.add_client_error("transact_write_items", code, modeled_fields={"CancellationReasons": [
+            {"Code": "None"}, {"Code": "TransactionConflict"}, {"Code": "None"}, {"Code": "None"}]}
+            if code.startswith("Transaction") else None)
         with pytest.raises(Exception, match=code):
             write(dynamodb.client, control_table=CONTROL, audit_table=AUDIT, story=STORY, before=None,
                   pointer={"token": 3}, audit={"story": STORY, "id": "x"})
@@ -217,7 +218,7 @@ def test_an_outcome_told_twice_is_one_record_and_one_data_point(
     account: Account, context: Any, emitted: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     assert record(context, detail={"accuracy": 0.93}) == record(context, detail={"accuracy": 0.1}) == {"recorded": True}
-    items = account.dynamodb.scan(TableName=AUDIT)["Items"]
+    items = account.audit_records()
     assert [i["id"]["S"] for i in items] == ["run-1#Promoted"]
     assert json.loads(items[0]["detail"]["S"]) == {"accuracy": 0.93}  # the first telling stays
     assert [line["Outcome"] for line in emitted("RetrainOutcome")] == ["Promoted"]
@@ -225,7 +226,7 @@ def test_an_outcome_told_twice_is_one_record_and_one_data_point(
 
 def test_an_oversized_detail_is_cut_and_says_so(account: Account, context: Any) -> None:
     record(context, detail={"big": "x" * 100_000})
-    item = account.dynamodb.scan(TableName=AUDIT)["Items"][0]
+    item = account.audit_records()[0]
     assert "more than 64000 bytes" in item["detail"]["S"]
     assert json.loads(item["detail"]["S"])["keys"] == ["big"]
 
@@ -236,6 +237,6 @@ def test_an_unknown_outcome_names_the_allowed_ones(account: Account, context: An
 
 
 def test_an_audit_table_that_refuses_is_an_error(account: Account, context: Any, stub: Stub) -> None:
-    stub("dynamodb").add_client_error("put_item", "AccessDeniedException")
+    stub("dynamodb").add_client_error("query", "AccessDeniedException")
     with pytest.raises(Exception, match="AccessDenied"):
         record(context)

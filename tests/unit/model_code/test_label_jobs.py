@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 from pyiceberg.catalog.sql import SqlCatalog
 
 from contracts.stories.intent_classifier import INTENT_CLASSIFIER
 from model_code.common import iceberg
 from model_code.common.iceberg import LabelRecords
+from model_code.common.label_history import LabelHistory
 from model_code.platform import freeze_dataset, ingest_labels
+from model_code.platform.expire_snapshots import HOT, PinUnknown, expire, pinned_snapshots, registered_runs
 from model_code.platform.freeze_dataset import freeze, status_of
 from model_code.platform.ingest_labels import ingest
 
@@ -31,14 +37,16 @@ def row(number: int, **changes: object) -> dict[str, object]:
     return {"id": f"r{number:04}", "text": f"utterance {number}", "label": label, "taxonomy": "snips-v1", **changes}
 
 
-def incoming(folder: Path, rows: list[dict[str, object]], *, extra: bytes = b"") -> Path:
+def incoming(folder: Path, rows: list[dict[str, object]], *, extra: bytes = b"", anonymous: bool = False) -> Path:
     folder.mkdir(parents=True)
+    if not anonymous:
+        (folder / "provenance.json").write_text(json.dumps({"who": "arn:ann", "why": "ruled by hand"}))
     body = "".join(json.dumps(r) + "\n" for r in rows).encode() + extra
     (folder / "labels.jsonl").write_bytes(body)
     return folder
 
 
-def take_in(tmp_path: Path, records: LabelRecords, batch: str, rows: list[dict[str, object]], **options: bytes) -> dict:
+def take_in(tmp_path: Path, records: LabelRecords, batch: str, rows: list[dict[str, object]], **options: Any) -> dict:
     return ingest(incoming(tmp_path / batch, rows, **options), tmp_path / f"{batch}-quarantine",
                   story=STORY, batch_id=batch, records=records)
 
@@ -77,6 +85,126 @@ def test_bad_rows_go_to_quarantine_with_their_line_and_the_summary_has_counts_on
     assert secret in quarantined["line"]
     assert secret not in (tmp_path / "a-quarantine/summary.json").read_text()
     assert secret not in json.dumps(answer)
+
+
+def history_of(records: LabelRecords) -> LabelHistory:
+    return LabelHistory(catalog=records.catalog, database=records.database)
+
+
+def test_an_edit_carries_who_when_why_and_the_previous_value(tmp_path: Path, records: LabelRecords) -> None:
+    take_in(tmp_path, records, "a", [row(i) for i in range(5)])
+    before = datetime.now(UTC)
+    answer = take_in(tmp_path, records, "b", [row(1, label="get_weather"), row(2, text="mended"), row(9)])
+    assert (answer["edits"], answer["edited"]) == (2, True)
+    edits = history_of(records).edits(STORY)
+    assert [(e["id"], e["field"], e["before"], e["after"]) for e in edits] == [
+        ("r0001", "label", "play_music", "get_weather"), ("r0002", "text", "utterance 2", "mended")]
+    assert {(e["who"], e["why"], e["batch_id"], e["label_version"]) for e in edits} == {
+        ("arn:ann", "ruled by hand", "b", 2)}
+    assert all(before <= e["at"] <= datetime.now(UTC) for e in edits)
+
+
+def test_a_batch_that_comes_twice_leaves_its_edits_once(tmp_path: Path, records: LabelRecords) -> None:
+    take_in(tmp_path, records, "a", [row(i) for i in range(5)])
+    first = take_in(tmp_path, records, "b", [row(1, label="get_weather")])
+    assert ingest(tmp_path / "b", tmp_path / "q", story=STORY, batch_id="b", records=records) == first
+    assert len(history_of(records).edits(STORY)) == 1
+
+
+def test_a_changed_label_without_provenance_goes_to_quarantine(tmp_path: Path, records: LabelRecords) -> None:
+    take_in(tmp_path, records, "a", [row(i) for i in range(5)])
+    rows = [row(i) for i in range(5, 150)] + [row(1, label="get_weather")]
+    answer = take_in(tmp_path, records, "b", rows, anonymous=True)
+    assert (answer["status"], answer["edited"]) == ("ingested", False)
+    assert answer["reasons"] == {"edit_without_provenance": 1}
+    [bad] = [json.loads(x) for x in (tmp_path / "b-quarantine/bad_rows.jsonl").read_text().splitlines()]
+    assert (bad["row"], bad["field"]) == (146, "label")
+    assert '"get_weather"' in bad["line"]
+    assert records.known(STORY)["r0001"]["label"] == "play_music"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"who": "ann"}', '{"who": "ann", "why": " "}', '{"who": 1, "why": "x"}'])
+def test_a_provenance_that_does_not_say_who_and_why_stops_the_batch(
+    tmp_path: Path, records: LabelRecords, text: str,
+) -> None:
+    folder = incoming(tmp_path / "a", [row(1)])
+    (folder / "provenance.json").write_text(text)
+    answer = ingest(folder, tmp_path / "q", story=STORY, batch_id="a", records=records)
+    assert answer["status"] == "too_many_bad"
+    assert "provenance.json: needed is" in answer["detail"]
+
+
+def test_agreement_of_each_batch_is_kept_per_language(tmp_path: Path, records: LabelRecords) -> None:
+    rows = [row(i, annotator_labels=[LABELS[i % 2]] * 2) for i in range(10)]
+    rows += [row(i, language="ja", annotator_labels=[LABELS[i % 2]] * 3) for i in range(10, 20)]
+    answer = take_in(tmp_path, records, "a", rows)
+    assert answer["kappa"] == {"en": 1.0, "ja": 1.0}
+    found = [(m["language"], m["method"], m["kappa"], m["rows"]) for m in history_of(records).agreement(STORY)]
+    assert sorted(found) == [("en", "cohen", 1.0, 10), ("ja", "fleiss", 1.0, 10)]
+
+
+def test_label_records_are_partitioned_by_story_source_and_day(tmp_path: Path, records: LabelRecords) -> None:
+    take_in(tmp_path, records, "a", [row(1), row(2, source="vendor")])
+    parts = [p["partition"] for p in records._table().inspect.partitions().to_pylist()]
+    today = datetime.now(UTC).date()
+    assert sorted(parts, key=lambda p: p["source"]) == [
+        {"story": STORY, "source": source, "day": today} for source in ("programmatic", "vendor")]
+
+
+def test_an_old_freeze_is_written_again_byte_for_byte(tmp_path: Path, records: LabelRecords) -> None:
+    take_in(tmp_path, records, "a", [row(i) for i in range(250)])
+    freeze(STORY, tmp_path / "then", above=0, records=records, policy=POLICY)
+    take_in(tmp_path, records, "b", [row(7, label="get_weather"), *(row(i) for i in range(250, 260))])
+    manifest = json.loads((tmp_path / "then/manifest.json").read_text())
+    assert (manifest["label_version"], manifest["schema_version"]) == ({"above": 0, "to": 1}, 1)
+    freeze(STORY, tmp_path / "again", above=manifest["label_version"]["above"], records=records, policy=POLICY,
+           at_snapshot=int(manifest["snapshot_id"]))
+    freeze(STORY, tmp_path / "now", above=0, records=records, policy=POLICY)
+    for name in ("dataset.jsonl", "manifest.json"):
+        then, again, now = ((tmp_path / folder / name).read_bytes() for folder in ("then", "again", "now"))
+        assert then == again != now
+
+
+def test_a_freeze_at_a_snapshot_that_is_gone_says_so(tmp_path: Path, records: LabelRecords) -> None:
+    take_in(tmp_path, records, "a", [row(1)])
+    with pytest.raises(LookupError, match="has no snapshot 77"):
+        freeze(STORY, tmp_path / "out", above=0, records=records, policy=POLICY, at_snapshot=77)
+
+
+def test_old_snapshots_go_but_never_one_that_a_registered_model_was_trained_on(
+    tmp_path: Path, records: LabelRecords,
+) -> None:
+    snapshots = [int(take_in(tmp_path, records, batch, [row(i)])["snapshot_id"]) for i, batch in enumerate("abc")]
+    hot = expire(records.catalog, "labels", pinned={snapshots[0]}, now=datetime.now(UTC) + HOT - timedelta(minutes=1))
+    assert hot == {"label_records": 0}
+    gone = expire(records.catalog, "labels", pinned={snapshots[0]}, now=datetime.now(UTC) + HOT + timedelta(minutes=1))
+    assert gone == {"label_records": 1}
+    assert {s.snapshot_id for s in records._table().snapshots()} == {snapshots[0], snapshots[2]}
+    assert [r["id"] for r in records.read(STORY, snapshot_id=snapshots[0])[1]] == ["r0000"]
+    assert len(records.read(STORY)[1]) == 3  # no row is lost
+
+
+def test_registered_models_name_the_snapshots_they_pin() -> None:
+    sagemaker = boto3.client("sagemaker", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    arn = "arn:aws:sagemaker:ap-northeast-1:123456789012:model-package/g/{}"
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    described: dict[str, Any] = {
+        "ModelPackageName": "g", "CreationTime": moment, "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": []}}
+    with Stubber(sagemaker) as stub:
+        stub.add_response("list_model_packages", {"ModelPackageSummaryList": [
+            {"ModelPackageName": "g", "ModelPackageArn": arn.format(n), "CreationTime": moment,
+             "ModelPackageStatus": "Completed"} for n in (1, 2)]})
+        for n, properties in ((1, {"run_id": "run-1"}), (2, {})):
+            stub.add_response("describe_model_package", {
+                **described, "ModelPackageArn": arn.format(n), "CustomerMetadataProperties": properties})
+        runs = registered_runs(sagemaker, "g")
+        assert next(runs) == "run-1"
+        with pytest.raises(PinUnknown, match=r"model-package/g/2 names no run_id.*nothing expires"):
+            next(runs)
+    assert pinned_snapshots(["run-1", "run-2"], lambda run: {"snapshot_id": run[-1]}) == {1, 2}
+    with pytest.raises(PinUnknown, match="run run-1 pins snapshot 'None'"):
+        pinned_snapshots(["run-1"], lambda run: {})
 
 
 @pytest.mark.parametrize(("body", "says"), [
