@@ -5,7 +5,7 @@ bound. And in the order of (entity, known from), a row whose event time is below
 answer: drop those, and the last row left at or before a label is the newest known one, however late rows came.
 
 Labels and feature rows are sorted together as 64-bit numbers: entity, known-from in as many bits as are free, row
-number. numpy sorts such numbers several times faster than an index. Rows that the lost bits could not tell apart, and
+number. numpy sorts such numbers twice as fast as an index. Rows that the lost bits could not tell apart, and
 true ties, are put in order afterwards by all that the definition compares; few rows in the usual case, and the result
 is the same when it is all of them. Peak memory is about 25 bytes a row beside the tables.
 """
