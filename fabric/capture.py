@@ -1,7 +1,7 @@
 """What is kept of an answered request, and its way to Firehose. Decision 7: features, never text.
 
 Records are filed by a thread of their own: an answer never waits for Firehose. What waits is bounded; what is lost
-(a full queue, a refused record) is counted and logged by request_id.
+(a full queue, a refused record) is counted, and logged with the first one's request_id.
 """
 
 from __future__ import annotations
@@ -101,5 +101,5 @@ class CaptureFiler:
 
     def _lose(self, records: list[Record], why: str) -> None:
         self._on_failure(len(records))
-        for record in records:
-            log.warning("capture failed: request_id=%s error=%s", record["request_id"], why)
+        log.warning("capture failed: records=%d first_request_id=%s error=%s", len(records),
+                    records[0]["request_id"], why)

@@ -157,7 +157,7 @@ def test_a_capture_that_fails_costs_no_answer_and_is_counted_and_logged_by_id(
         assert stubbed.fabric.predict("secret words", request_id=RID) == ANSWERED
         stubbed.fabric.close()
     assert stubbed.fabric.capture_failures == 1
-    assert caplog.messages == [f"capture failed: request_id={RID} error=ServiceUnavailableException"]
+    assert caplog.messages == [f"capture failed: records=1 first_request_id={RID} error=ServiceUnavailableException"]
 
 
 def test_a_record_that_firehose_refuses_is_lost_and_counted_and_its_neighbour_is_not(stubbed: Stubbed) -> None:
