@@ -135,7 +135,7 @@ def measured(url: str, port: int, rounds: int) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -156,9 +156,9 @@ def main() -> None:
                "p50_ms": p50, "p95_ms": p95, "p99_ms": p99,
                "all_rounds_p95_ms": {name: float(np.percentile(t[:, :, 0], 95)) for name, t in times.items()},
                "thread_ms": {name: float(np.median(t[:, :, 1])) for name, t in times.items()}},
-        workload=f"p95 of {ROUND} questions each, one thread, in turns, quietest of {args.rounds} rounds; ours is a hit "
-                 "from call to answer, the peer boto3's invoke_endpoint on the same local HTTP endpoint; cache on the "
-                 "same machine, without TLS")
+        workload=f"p95 of {ROUND} questions each, one thread, in turns, quietest of {args.rounds} rounds; ours is a "
+                 "hit from call to answer, the peer boto3's invoke_endpoint on the same local HTTP endpoint; cache on "
+                 "the same machine, without TLS")
 
 
 if __name__ == "__main__":
