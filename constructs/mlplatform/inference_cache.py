@@ -53,7 +53,7 @@ class InferenceCache(Construct):
         secret = secretsmanager.CfnSecret(
             self, "KeySecret", description="Inference cache: keys are hashed and values sealed with it",
             kms_key_id=arn_of(key), generate_secret_string=secretsmanager.CfnSecret.GenerateSecretStringProperty(
-                password_length=SECRET_CHARACTERS, exclude_punctuation=True))
+                password_length=SECRET_CHARACTERS))
         address = contract.CacheAddress(host=self.group.attr_primary_end_point_address, name=name, user=name,
                                         secret_arn=secret.ref)
         ssm.CfnParameter(self, "Address", name=naming.INFERENCE_CACHE_PARAMETER, type="String",

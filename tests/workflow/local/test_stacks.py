@@ -410,7 +410,7 @@ def test_a_cache_is_declared_with_its_user_and_a_generated_secret(aws: EmbeddedA
             "CacheSubnetGroupName": {"Ref": "Subnets"}, "TransitEncryptionEnabled": True,
             "UserGroupIds": [{"Ref": "Users"}]}},
         "Secret": {"Type": "AWS::SecretsManager::Secret", "Properties": {
-            "GenerateSecretString": {"PasswordLength": 64, "ExcludePunctuation": True}}},
+            "GenerateSecretString": {"PasswordLength": 64}}},
     }, Outputs={"Host": {"Value": {"Fn::GetAtt": ["Cache", "PrimaryEndPoint.Address"]}},
                 "Secret": {"Value": {"Ref": "Secret"}}})
     assert stack["StackStatus"] == "CREATE_COMPLETE", reasons(aws, stack["StackName"])
