@@ -39,7 +39,8 @@ class Stubbed:
         self.runtime, self.firehose = (Stubber(SESSION.client(s)) for s in ("sagemaker-runtime", "firehose"))
         for stubber in (self.runtime, self.firehose):
             stubber.activate()
-        self.fabric = Fabric(STORY, runtime=self.runtime.client, firehose=self.firehose.client, clock=lambda: AT)
+        self.fabric = Fabric(STORY, runtime=self.runtime.client, firehose=self.firehose.client, deadline_ms=10_000,
+                             clock=lambda: AT)
         self.captured: list[dict[str, Any]] = []
         self.firehose.client.meta.events.register_last(
             "provide-client-params.firehose.PutRecordBatch",
