@@ -28,7 +28,7 @@ from fabric.serving_version import ServingVersion
 
 STORY = "intent-classifier"
 SECRET = b"0123456789abcdef0123456789abcdef"
-DEADLINE_S = 2.0  # not the story's 150 ms: a busy machine may not decide a test
+DEADLINE_S = 20.0  # not the story's 150 ms: a busy machine may not decide a test
 SESSION = boto3.Session(region_name="ap-northeast-1", aws_access_key_id="testing", aws_secret_access_key="testing")
 
 
@@ -154,7 +154,7 @@ class Valkey:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def cache(self, *, timeout_s: float = 0.1 * DEADLINE_S) -> InferenceCache:
+    def cache(self, *, timeout_s: float = 2.0) -> InferenceCache:
         server = client("127.0.0.1", port=self.port, timeout_s=timeout_s, tls=False)
         return InferenceCache(server, story=STORY, secret=SECRET, ttl_s=60)
 
@@ -166,7 +166,7 @@ def serving_of(aws: Aws, *, bound_s: float = 5.0) -> ServingVersion:
     return serving
 
 
-def aws_of(service: str, aws: Aws, *, deadline_s: float = 2.0) -> Any:
+def aws_of(service: str, aws: Aws, *, deadline_s: float = DEADLINE_S) -> Any:
     os.environ["AWS_ENDPOINT_URL"] = aws.url
     try:
         return aws_client(service, SESSION, deadline_s)

@@ -91,24 +91,22 @@ def test_a_cache_killed_midway_costs_no_answer(aws: Aws, valkey: Valkey) -> None
 
 
 def test_a_cache_that_hangs_leaves_the_answer_in_time(aws: Aws, valkey: Valkey) -> None:
-    with fabric_of(aws, valkey.cache()) as fabric:
+    with fabric_of(aws, valkey.cache(timeout_s=0.1)) as fabric:
         fabric.answer("a")
         with valkey.halted():
             started = time.monotonic()
             assert fabric.answer("a")["source"] == "model"
-            assert time.monotonic() - started < DEADLINE_S
+            assert time.monotonic() - started < DEADLINE_S / 4
 
 
 def test_an_endpoint_too_slow_gives_the_fallback_in_time_and_is_asked_once(aws: Aws, valkey: Valkey) -> None:
     lines: list[str] = []
-    with fabric_of(aws, valkey.cache(), lines=lines, deadline_s=0.5) as fabric:
-        aws.delay_s = 1.0
+    with fabric_of(aws, valkey.cache(), lines=lines, deadline_s=2.0) as fabric:
+        aws.delay_s = 4.0
         started = time.monotonic()
         assert fabric.answer("a")["source"] == "fallback"
-        assert time.monotonic() - started < 0.5
-        aws.delay_s = 0.0
-        assert fabric.answer("b")["source"] == "model"
-    assert aws.asked == ["a", "b"]
+        assert time.monotonic() - started < 2.0
+    assert aws.asked == ["a"]
     assert metrics_of(lines)["DeadlineExceeded", "en"] == 1
 
 
