@@ -14,7 +14,7 @@ from cli.errors import CliError
 from cli.target import Target
 from contracts.datasets import LabelRow
 from contracts.inference import BadRequest
-from fabric.client import Fabric, Unavailable
+from fabric import Fabric, Unavailable
 
 DEADLINE_MS = 2_000  # an operator's patience, not the chatbot's
 
@@ -43,6 +43,7 @@ class Answered:
 
 
 def fabric_for(target: Target, story: str) -> Fabric:
+    """Without the cache: an operator asks what the endpoint says."""
     return Fabric(
         story,
         runtime=target.client("sagemaker-runtime"),
@@ -53,7 +54,8 @@ def fabric_for(target: Target, story: str) -> Fabric:
 
 def ask(target: Target, story: str, text: str, *, cohort: str | None, daypart: str | None) -> dict[str, Any]:
     try:
-        return dict(fabric_for(target, story).predict(text, cohort=cohort, daypart=daypart))
+        with fabric_for(target, story) as fabric:
+            return fabric.predict(text, cohort=cohort, daypart=daypart)
     except BadRequest as error:
         raise CliError(f"{error.code}: {error.message} (request {error.request_id})") from None
     except Unavailable as error:
@@ -71,18 +73,18 @@ def replay(
     """Send `requests` texts one after the other. A failed one is counted, never hidden."""
     if not rows:
         raise CliError("the file has no good row to send")
-    fabric = fabric_for(target, story)
     answers: list[dict[str, Any]] = []
     latency: list[float] = []
     failed = 0
-    for row in islice(cycle(rows), requests):
-        started = time.perf_counter()
-        try:
-            answers.append(dict(fabric.predict(row.text, cohort=row.cohort, daypart=row.daypart)))
-            latency.append((time.perf_counter() - started) * 1_000)
-        except (BadRequest, Unavailable):
-            failed += 1
-        tick()
+    with fabric_for(target, story) as fabric:
+        for row in islice(cycle(rows), requests):
+            started = time.perf_counter()
+            try:
+                answers.append(fabric.predict(row.text, cohort=row.cohort, daypart=row.daypart))
+                latency.append((time.perf_counter() - started) * 1_000)
+            except (BadRequest, Unavailable):
+                failed += 1
+            tick()
     return Answered(
         answers=tuple(answers),
         latency_ms=tuple(latency),

@@ -16,6 +16,7 @@ from contracts.taxonomies import COHORTS, DAYPARTS
 
 MAX_BODY_BYTES = 16_384
 MAX_TEXT_CHARS = 2_000
+FALLBACK_SOURCE = "fallback"  # `source` of an answer that no model gave
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -48,6 +49,15 @@ def check_request_id(raw: object) -> str | None:
     if isinstance(raw, str) and _UUID.fullmatch(raw.lower()):
         return raw.lower()
     return None
+
+
+def normalised(text: str) -> str:
+    """What is asked and what a cache key is made of: NFC, white space as single spaces.
+
+    Both are canonically the same text to a reader and to Unicode. Nothing that could change an answer is
+    folded (case, width, punctuation): a hit must be what the model would have said.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def parse_request(body: bytes, *, request_id: str | None = None) -> IntentRequest:

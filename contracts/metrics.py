@@ -15,6 +15,12 @@ LANGUAGE_ALL = "all"
 REQUESTS = "Requests"
 LATENCY_MS = "LatencyMs"
 INVALID_REQUESTS = "InvalidRequests"
+CACHE_HITS = "CacheHits"
+CACHE_MISSES = "CacheMisses"  # asked and not found; a cache that is down or off shows in neither
+CACHE_ERRORS = "CacheErrors"
+FALLBACKS = "Fallbacks"  # answered with the story's declared default
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+CAPTURE_FAILURES = "CaptureFailures"
 
 # Largest PSI over a language's features and cohorts, held at the monitor's threshold unless it is beyond chance:
 INPUT_PSI = "InputPsi"  # at one look
@@ -31,6 +37,15 @@ TRAINING_USD = "TrainingUsd"
 
 # metric -> its dimensions, in order
 DIMENSIONS: dict[str, tuple[str, ...]] = {
+    REQUESTS: (STORY, LANGUAGE),
+    LATENCY_MS: (STORY, LANGUAGE),
+    INVALID_REQUESTS: (STORY, LANGUAGE),
+    CACHE_HITS: (STORY, LANGUAGE),
+    CACHE_MISSES: (STORY, LANGUAGE),
+    CACHE_ERRORS: (STORY, LANGUAGE),
+    FALLBACKS: (STORY, LANGUAGE),
+    DEADLINE_EXCEEDED: (STORY, LANGUAGE),
+    CAPTURE_FAILURES: (STORY, LANGUAGE),
     INPUT_PSI: (STORY, LANGUAGE, MONITOR),
     SUSTAINED_PSI: (STORY, LANGUAGE, MONITOR),
     UNJUDGED_WINDOW: (STORY, LANGUAGE, MONITOR),

@@ -53,6 +53,8 @@ def serving_spec_parameter(slug: str) -> str:
     return f"/{PROJECT}/serving-spec/{slug}"
 
 
+INFERENCE_CACHE_PARAMETER = f"/{PROJECT}/inference-cache"  # contracts.inference_cache.CacheAddress
+
 # --- buckets (one set per deployment; never shared by two regions) -----------
 
 LAKE, ARTIFACTS, CAPTURE, ACCESS_LOGS = "lake", "artifacts", "capture", "access-logs"
@@ -212,6 +214,11 @@ def feature_group(slug: str, name: str) -> str:
 
 def capture_stream(slug: str) -> str:
     return f"{PROJECT}-{slug}-capture"
+
+
+def inference_cache(deployment: str) -> str:
+    """Replication group, and its one user; ElastiCache allows 40 characters."""
+    return f"{PROJECT}-{deployment}-inference"
 
 
 def function(slug_or_room: str, name: str) -> str:

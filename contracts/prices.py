@@ -18,6 +18,7 @@ SOURCES = {
     "VPC interface endpoints": "https://aws.amazon.com/privatelink/pricing/",
     "KMS keys": "https://aws.amazon.com/kms/pricing/",
     "CloudWatch alarms and dashboards": "https://aws.amazon.com/cloudwatch/pricing/",
+    "ElastiCache nodes": "https://aws.amazon.com/elasticache/pricing/",
     "secrets": "https://aws.amazon.com/secrets-manager/pricing/",
 }
 
@@ -29,9 +30,12 @@ USD_PER_HOUR: dict[str, dict[str, float]] = {
     "ml.g5.xlarge": {"ap-northeast-1": 2.044, "us-east-1": 1.408, "eu-west-1": 1.571},
 }
 
-# ElastiCache node -> region -> USD per hour (on-demand, engine Valkey); source:
-# https://aws.amazon.com/elasticache/pricing/. A deployment with a cache needs a line here, for every region.
-CACHE_NODE_USD_PER_HOUR: dict[str, dict[str, float]] = {}
+# ElastiCache node -> region -> USD per hour (on-demand, engine Valkey: four fifths of Redis OSS). us-east-1 is from
+# public tables; the other two are ESTIMATES by what these regions ask for other nodes: read the page before you rely
+# on them.
+CACHE_NODE_USD_PER_HOUR: dict[str, dict[str, float]] = {
+    "cache.t4g.small": {"ap-northeast-1": 0.0392, "us-east-1": 0.0256, "eu-west-1": 0.0280},
+}
 
 
 def _everywhere(usd: float) -> dict[str, float]:

@@ -10,6 +10,8 @@ from contracts.gates import Gate, MetricGate
 from contracts.kill_switches import Flag, promotion_flag
 from contracts.serving import CanaryPolicy
 
+MIN_DEADLINE_MS = 10  # below this no share of it is worth a network call
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -88,6 +90,26 @@ class ServingContract:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InferenceContract:
+    """How a caller's fabric answers for the story.
+
+    `deadline_ms` is the whole budget of one question: cache, endpoint and one repeat. `cache_ttl_s` bounds how
+    long a repeated question misses a change that keeps the model's version (a serving spec, a technique flag).
+    `fallback` is what is answered, marked `source: fallback`, when no model can be asked.
+    """
+
+    deadline_ms: int
+    cache_ttl_s: int
+    fallback: str
+
+    def __post_init__(self) -> None:
+        if self.deadline_ms < MIN_DEADLINE_MS:
+            raise ValueError(f"deadline_ms must be {MIN_DEADLINE_MS} or more, got {self.deadline_ms}")
+        if self.cache_ttl_s < 1:
+            raise ValueError(f"cache_ttl_s must be 1 or more, got {self.cache_ttl_s}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Budget:
     """What the story may cost. Its gates judge a candidate's report and `mangaassist cost` alike."""
 
@@ -143,6 +165,7 @@ class StoryContract:
     training: JobSizing
     evaluation: JobSizing
     serving: ServingContract
+    inference: InferenceContract
     budget: Budget
     release_strategy: str = "endpoint"
     prefilter_min_confidence: float = 0.85

@@ -25,6 +25,10 @@ NIST_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
     _stays("DynamoDBInBackupPlan", "Data/Control/Default/Resource", "Data/Audit/Default/Resource",
            because="point-in-time recovery and deletion protection cover 35 days; leases and pointers older than that "
                    "mean nothing, and the audit table can't be rewritten"),
+    _stays("ElastiCacheRedisClusterAutomaticBackup", "Platform/InferenceCache/Default",
+           because="it holds answers that the models give again; a backup would be one more copy of them"),
+    _stays("SecretsManagerRotationEnabled", "Platform/InferenceCache/KeySecret",
+           because="a new secret empties the cache: it is changed by hand, when it may have leaked"),
     _stays("VPCDefaultSecurityGroupClosed", "Platform/Network/Vpc/Resource",
            because="nothing is ever put into the default group, and closing it adds a Node function of CDK's own with "
                    "the right to change security groups"),

@@ -1,4 +1,4 @@
-"""What all stories share: network, images, on-call, the global freeze, functions, label ingest."""
+"""What all stories share: network, inference cache, images, on-call, the global freeze, functions, label ingest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from aws_cdk import Stack
 from mlplatform.container_image import ContainerImage
+from mlplatform.inference_cache import InferenceCache
 from mlplatform.kill_switches import KillSwitches
 from mlplatform.label_platform import LabelIngest, LabelJobProps
 from mlplatform.network import Network
@@ -24,6 +25,8 @@ class PlatformStack(Stack):
         super().__init__(scope, id_, **options)
         name, key = f"{naming.PROJECT}-{deployment.name}", data.key
         self.network = Network(self, "Network", name=name, key=key)
+        self.inference_cache = InferenceCache(self, "InferenceCache", deployment=deployment.name, network=self.network,
+                                              key=key)
         self.on_call = OnCall(self, "OnCall", name=f"{name}-on-call", key=key)
         self.training_image = ContainerImage(self, "TrainingImage", kind="training", key=key)
         self.serving_image = ContainerImage(self, "ServingImage", kind="serving", key=key)

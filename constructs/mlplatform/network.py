@@ -15,6 +15,7 @@ from mlplatform.policies import allow, arn_of, service_role
 from mlplatform.retention import log_group
 
 FULL_PRIVATE_CONTEXT = "full_private"
+CIDR = "10.40.0.0/16"
 _INTERFACES = {
     "Glue": ec2.InterfaceVpcEndpointAwsService.GLUE,
     "Sts": ec2.InterfaceVpcEndpointAwsService.STS,
@@ -31,7 +32,7 @@ class Network(Construct):
         super().__init__(scope, id_)
         self.api_jobs_inside = str(self.node.try_get_context(FULL_PRIVATE_CONTEXT) or "false").lower() == "true"
         self.vpc = ec2.Vpc(
-            self, "Vpc", vpc_name=name, ip_addresses=ec2.IpAddresses.cidr("10.40.0.0/16"), max_azs=2, nat_gateways=0,
+            self, "Vpc", vpc_name=name, ip_addresses=ec2.IpAddresses.cidr(CIDR), max_azs=2, nat_gateways=0,
             subnet_configuration=[ec2.SubnetConfiguration(
                 name="Isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=20)],
             # CDK would add a Node function of its own for this; our group below is the only one in use.

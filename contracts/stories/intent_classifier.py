@@ -12,6 +12,7 @@ from contracts.story import (
     DriftMonitor,
     FeatureDefinition,
     FeatureGroupContract,
+    InferenceContract,
     JobSizing,
     LabelPolicy,
     Schedule,
@@ -129,5 +130,7 @@ INTENT_CLASSIFIER = StoryContract(
         utilisation=0.5,
         canary=CanaryPolicy(percent=10, bake_s=600, termination_wait_s=3_600),
     ),
+    # Ten times the p95: a chatbot's turn waits no longer. Smalltalk, for it is the intent that starts nothing.
+    inference=InferenceContract(deadline_ms=150, cache_ttl_s=600, fallback="smalltalk"),
     budget=BUDGET,
 )

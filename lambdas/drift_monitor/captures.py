@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts import naming
+from contracts.inference import FALLBACK_SOURCE
 from lambdas.shared.objects import S3Uri, list_objects, read_bytes
 
 _GZIP = b"\x1f\x8b"
@@ -52,13 +53,14 @@ class Window:
 
 
 def read_captures(s3: Any, bucket: str, slug: str, window: Window) -> Iterator[dict[str, Any]]:
-    """Records of the window. A line that is no JSON object is skipped: it must not blind the monitor."""
+    """What models answered in the window. A line that is no JSON object is skipped: it must not blind the monitor;
+    a fallback is skipped, too: it says nothing of any model."""
     prefix = naming.capture_prefix(slug)
     keys = [
         entry["Key"] for hour in window.hours() for entry in list_objects(s3, S3Uri(bucket, prefix + hour))
     ]
     for record in _records(s3, bucket, keys):
-        if window.holds(record.get("at")):
+        if record.get("source") != FALLBACK_SOURCE and window.holds(record.get("at")):
             yield record
 
 

@@ -1,4 +1,4 @@
-"""The client that a chatbot imports, against a stubbed and against a real (local, misbehaving) endpoint."""
+"""Asking the endpoint, without a cache: a stubbed one, and a real one (local, misbehaving)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ ANSWER = {
     "request_id": RID, "story": STORY, "model_version": "7", "language": "en", "intent": "order_status",
     "confidence": 0.9, "source": "model", "features": {"chars": 5, "tokens": 3},
 }
+ANSWERED = {**ANSWER, "cached": False}
 SESSION = boto3.Session(region_name="ap-northeast-1", aws_access_key_id="testing", aws_secret_access_key="testing")
 
 
@@ -38,11 +39,12 @@ class Stubbed:
         self.runtime, self.firehose = (Stubber(SESSION.client(s)) for s in ("sagemaker-runtime", "firehose"))
         for stubber in (self.runtime, self.firehose):
             stubber.activate()
-        self.fabric = Fabric(STORY, runtime=self.runtime.client, firehose=self.firehose.client, clock=lambda: AT)
+        self.fabric = Fabric(STORY, runtime=self.runtime.client, firehose=self.firehose.client, deadline_ms=10_000,
+                             clock=lambda: AT)
         self.captured: list[dict[str, Any]] = []
         self.firehose.client.meta.events.register_last(
-            "provide-client-params.firehose.PutRecord",
-            lambda params, **_: self.captured.append(json.loads(params["Record"]["Data"])))
+            "provide-client-params.firehose.PutRecordBatch",
+            lambda params, **_: self.captured.extend(json.loads(r["Data"]) for r in params["Records"]))
 
     def answers(self, body: bytes = json.dumps(ANSWER).encode()) -> None:
         self.runtime.add_response(
@@ -54,14 +56,15 @@ class Stubbed:
         self.runtime.add_client_error("invoke_endpoint", code, modeled_fields=fields)
 
     def takes_capture(self) -> None:
-        self.firehose.add_response("put_record", {"RecordId": "1"},
-                                   {"DeliveryStreamName": "mangaassist-intent-classifier-capture", "Record": ANY})
+        self.firehose.add_response("put_record_batch", {"FailedPutCount": 0, "RequestResponses": [{"RecordId": "1"}]},
+                                   {"DeliveryStreamName": "mangaassist-intent-classifier-capture", "Records": ANY})
 
 
 @pytest.fixture
 def stubbed() -> Iterator[Stubbed]:
     made = Stubbed()
     yield made
+    made.fabric.close()
     made.runtime.assert_no_pending_responses()
     made.firehose.assert_no_pending_responses()
 
@@ -70,10 +73,11 @@ def test_an_answer_comes_back_and_its_features_are_captured_without_the_text(stu
     stubbed.answers()
     stubbed.takes_capture()
     answer = stubbed.fabric.predict("where is my parcel", request_id=RID.upper(), cohort="new", daypart="peak")
-    assert answer == ANSWER
+    stubbed.fabric.close()
+    assert answer == ANSWERED
     record = stubbed.captured[0]
     assert record.pop("latency_ms") >= 0
-    assert record == {**ANSWER, "at": "2026-11-20T12:00:00+00:00", "cohort": "new", "daypart": "peak"}
+    assert record == {**ANSWERED, "at": "2026-11-20T12:00:00+00:00", "cohort": "new", "daypart": "peak"}
     assert "parcel" not in json.dumps(record)
 
 
@@ -128,7 +132,7 @@ def test_a_throttled_request_is_repeated_once(stubbed: Stubbed) -> None:
     stubbed.refuses("ThrottlingException")
     stubbed.answers()
     stubbed.takes_capture()
-    assert stubbed.fabric.predict("hello", request_id=RID) == ANSWER
+    assert stubbed.fabric.predict("hello", request_id=RID) == ANSWERED
 
 
 def test_a_request_throttled_twice_is_unavailable(stubbed: Stubbed) -> None:
@@ -149,11 +153,23 @@ def test_a_capture_that_fails_costs_no_answer_and_is_counted_and_logged_by_id(
     stubbed: Stubbed, caplog: pytest.LogCaptureFixture
 ) -> None:
     stubbed.answers()
-    stubbed.firehose.add_client_error("put_record", "ServiceUnavailableException")
+    stubbed.firehose.add_client_error("put_record_batch", "ServiceUnavailableException")
     with caplog.at_level(logging.WARNING, logger="mangaassist.fabric"):
-        assert stubbed.fabric.predict("secret words", request_id=RID) == ANSWER
+        assert stubbed.fabric.predict("secret words", request_id=RID) == ANSWERED
+        stubbed.fabric.close()
     assert stubbed.fabric.capture_failures == 1
-    assert caplog.messages == [f"capture failed: request_id={RID} error=ServiceUnavailableException"]
+    assert caplog.messages == [f"capture failed: records=1 first_request_id={RID} error=ServiceUnavailableException"]
+
+
+def test_a_record_that_firehose_refuses_is_lost_and_counted_and_its_neighbour_is_not(stubbed: Stubbed) -> None:
+    stubbed.answers()
+    stubbed.answers()
+    stubbed.firehose.add_response("put_record_batch", {"FailedPutCount": 1, "RequestResponses": [
+        {"RecordId": "1"}, {"ErrorCode": "ServiceUnavailableException", "ErrorMessage": "slow down"}]})
+    for _ in range(2):
+        stubbed.fabric.predict("hello", request_id=RID)
+    stubbed.fabric.close()
+    assert stubbed.fabric.capture_failures == 1
 
 
 def test_every_record_has_the_same_shape_whatever_the_answer_lacks() -> None:
@@ -235,11 +251,11 @@ def test_a_connection_that_breaks_is_tried_once_more(endpoint: Callable[[Behave]
         elif handler.path.startswith("/endpoints/"):
             respond(handler, json.dumps(ANSWER).encode())
         else:
-            respond(handler, b'{"RecordId": "1"}')
+            respond(handler, b'{"FailedPutCount": 0, "RequestResponses": [{"RecordId": "1"}]}')
 
     asked = endpoint(behave)
-    fabric = Fabric(STORY, session=SESSION, deadline_ms=5_000)
-    assert fabric.predict("hello", request_id=RID) == ANSWER
+    with Fabric(STORY, session=SESSION, deadline_ms=5_000) as fabric:
+        assert fabric.predict("hello", request_id=RID) == ANSWERED
     assert asked == ["/endpoints/mangaassist-intent-classifier/invocations"] * 2 + ["/"]
     assert fabric.capture_failures == 0
 

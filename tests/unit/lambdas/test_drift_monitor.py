@@ -150,6 +150,12 @@ def test_only_the_window_and_only_the_champion_count(champion: Account, context:
     assert run(context, ["input"])["input", "en"]["requests"] == 2
 
 
+def test_a_fallback_says_nothing_of_any_model_and_is_not_counted(champion: Account, context: Any) -> None:
+    fallbacks = [{**record(i, intent="smalltalk"), "source": "fallback", "features": None} for i in range(300)]
+    put_captures(champion, [*(record(i) for i in range(200)), *fallbacks])
+    assert run(context, ["prediction"])["prediction", "en"]["requests"] == 200
+
+
 def test_a_broken_line_does_not_blind_the_monitor() -> None:
     assert list(parse(b'{"a": 1}\nnot json\n[1]\n\xff\n{"b": 2}')) == [{"a": 1}, {"b": 2}]
 

@@ -388,3 +388,34 @@ def test_a_failed_update_puts_back_what_it_changed(aws: EmbeddedAws) -> None:
     failed = update(aws, stack["StackName"], {"P": parameter(name, "two"), "Z": broken})
     assert failed["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
     assert aws.client("ssm").get_parameter(Name=name)["Parameter"]["Value"] == "one"
+
+
+@pytest.mark.surface("AWS::ElastiCache::ReplicationGroup, ::User, ::UserGroup, ::SubnetGroup (declared, no node runs)")
+@pytest.mark.surface("AWS::SecretsManager::Secret")
+def test_a_cache_is_declared_with_its_user_and_a_generated_secret(aws: EmbeddedAws) -> None:
+    name = unique("cache")
+    stack = create(aws, {
+        "Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}},
+        "Subnet": {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": {"Ref": "Vpc"}, "CidrBlock": "10.0.0.0/24"}},
+        "Subnets": {"Type": "AWS::ElastiCache::SubnetGroup", "Properties": {
+            "Description": "d", "SubnetIds": [{"Ref": "Subnet"}]}},
+        "User": {"Type": "AWS::ElastiCache::User", "Properties": {
+            "Engine": "valkey", "UserId": name, "UserName": name, "AccessString": "on ~* -@all +get",
+            "AuthenticationMode": {"Type": "iam"}}},
+        "Users": {"Type": "AWS::ElastiCache::UserGroup", "Properties": {
+            "Engine": "valkey", "UserGroupId": name, "UserIds": [{"Ref": "User"}]}},
+        "Cache": {"Type": "AWS::ElastiCache::ReplicationGroup", "Properties": {
+            "ReplicationGroupId": name, "ReplicationGroupDescription": "d", "Engine": "valkey", "NumCacheClusters": 2,
+            "CacheNodeType": "cache.t4g.small", "AutomaticFailoverEnabled": True, "MultiAZEnabled": True,
+            "CacheSubnetGroupName": {"Ref": "Subnets"}, "TransitEncryptionEnabled": True,
+            "UserGroupIds": [{"Ref": "Users"}]}},
+        "Secret": {"Type": "AWS::SecretsManager::Secret", "Properties": {
+            "GenerateSecretString": {"PasswordLength": 64}}},
+    }, Outputs={"Host": {"Value": {"Fn::GetAtt": ["Cache", "PrimaryEndPoint.Address"]}},
+                "Secret": {"Value": {"Ref": "Secret"}}})
+    assert stack["StackStatus"] == "CREATE_COMPLETE", reasons(aws, stack["StackName"])
+    assert outputs(stack)["Host"]
+    group = aws.client("elasticache").describe_replication_groups(ReplicationGroupId=name)["ReplicationGroups"][0]
+    assert (group["UserGroupIds"], group["TransitEncryptionEnabled"], group["MultiAZ"]) == ([name], True, "enabled")
+    secret = aws.client("secretsmanager").get_secret_value(SecretId=outputs(stack)["Secret"])["SecretString"]
+    assert len(secret) == 64
