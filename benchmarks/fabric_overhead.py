@@ -107,7 +107,7 @@ def in_turn(contestants: dict[str, Callable[[int], object]], rounds: int) -> dic
 def measured(url: str, port: int, rounds: int) -> dict[str, np.ndarray]:
     os.environ["AWS_ENDPOINT_URL"] = url
     session = boto3.Session(region_name="ap-northeast-1", aws_access_key_id="bench", aws_secret_access_key="bench")
-    runtime = client("sagemaker-runtime", session, 1.0)
+    runtime = client("sagemaker-runtime", session, PATIENCE_MS / 1000)
     serving = ServingVersion(STORY, deployment="jp", dynamodb=client("dynamodb", session, 1.0),
                              ssm=client("ssm", session, 1.0))
     serving.refresh()
