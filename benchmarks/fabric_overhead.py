@@ -43,6 +43,7 @@ from fabric.client import client
 from fabric.counters import Counters
 from fabric.serving_version import ServingVersion
 
+PATIENCE_MS = 10_000  # a deadline that a busy machine keeps: what is measured is time, not fallbacks
 STORY, SECRET = "intent-classifier", b"a benchmark's secret of 32 bytes."
 HIT_LIMIT_MS, MISS_LIMIT_MS = 1.0, 2.0
 WARM_UP, ROUND = 100, 200
@@ -106,14 +107,17 @@ def in_turn(contestants: dict[str, Callable[[int], object]], rounds: int) -> dic
 def measured(url: str, port: int, rounds: int) -> dict[str, np.ndarray]:
     os.environ["AWS_ENDPOINT_URL"] = url
     session = boto3.Session(region_name="ap-northeast-1", aws_access_key_id="bench", aws_secret_access_key="bench")
-    runtime = client("sagemaker-runtime", session, 1.0)
+    runtime = client("sagemaker-runtime", session, PATIENCE_MS / 1000)
     serving = ServingVersion(STORY, deployment="jp", dynamodb=client("dynamodb", session, 1.0),
                              ssm=client("ssm", session, 1.0))
     serving.refresh()
-    server = cache_client("127.0.0.1", port=port, timeout_s=0.1, tls=False)
+    server = cache_client("127.0.0.1", port=port, timeout_s=1.0, tls=False)
     cache = InferenceCache(server, story=STORY, secret=SECRET, ttl_s=600)
-    cached = Fabric(STORY, session=session, serving=serving, cache=cache, counters=Counters(STORY, lambda line: None))
-    plain = Fabric(STORY, session=session, serving=serving, counters=Counters(STORY, lambda line: None))
+    cached, plain = (
+        Fabric(STORY, session=session, serving=serving, cache=chosen, counters=Counters(STORY, lambda line: None),
+               deadline_ms=PATIENCE_MS)
+        for chosen in (cache, None)
+    )
 
     def bare(number: int) -> object:
         body = json.dumps({"text": TEXT.format(number)}).encode()

@@ -21,7 +21,7 @@ _FROM_ANSWER = (
 )
 MAX_WAITING = 10_000  # about 5 MB
 BATCH = 500  # Firehose's limit for one call
-LINGER_S = 0.1  # a call per record would cost the process more than the answers do
+LINGER_S = 1.0  # each call takes the interpreter from the answers for some milliseconds; a crash loses this much
 CLOSE_S = 5.0
 Record = dict[str, Any]
 
