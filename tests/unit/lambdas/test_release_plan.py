@@ -402,15 +402,18 @@ def test_an_undo_wants_the_champions_own_config_while_that_serves(state: Endpoin
     assert logic.undone(state, "m-v2-new", any_spec="m-v2-") == wanted
 
 
+@pytest.mark.parametrize("given_back", [False, True])
 @pytest.mark.parametrize("undo", [False, True])
 def test_a_run_that_lost_its_lease_plans_nothing_more_and_says_who_took_over(
-    promoted: Account, context: Any, stub: Stub, undo: bool
+    promoted: Account, context: Any, stub: Stub, undo: bool, given_back: bool
 ) -> None:
     stub("sagemaker")  # any call of it would be refused
     lease = DynamoLease(promoted.dynamodb, CONTROL, STORY)
     mine = lease.acquire("weekly", now=0, expires_at=100, preempt=False)
     assert mine is not None
     lease.acquire("rollback", now=1, expires_at=100, preempt=True)
+    if given_back:  # the roll-back was over before this run looked again
+        lease.release("rollback")
     with pytest.raises(LeaseLost, match=r"^token 1 of intent-classifier .* rollback took over"):
         plan(context, undo=undo, token=mine.token)
 
