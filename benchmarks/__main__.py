@@ -13,7 +13,7 @@ from rich.table import Table
 from benchmarks.common import RESULTS, ROOT
 
 MODULES = ("synth", "lambda_cold_import", "embedded", "intent_snips", "serving_latency", "gate_power",
-           "retrain_overhead", "first_run")
+           "retrain_overhead", "iam_calls", "first_run")
 
 
 def main() -> int:
