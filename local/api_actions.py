@@ -72,6 +72,8 @@ API_CALLS = (
                                       "arn:aws:ecr:{region}:{account}:repository/{repositoryNames[]}"), ours=True),
     _ask("sagemaker:CreateEndpoint", *(("sagemaker:CreateEndpoint", arn) for arn in _ENDPOINT), ours=True),
     _ask("sagemaker:UpdateEndpoint", *(("sagemaker:UpdateEndpoint", arn) for arn in _ENDPOINT), ours=True),
+    *(_ask(f"sagemaker:{operation}", (f"sagemaker:{operation}", _SAGEMAKER + "model-package/{ModelPackageGroupName}/*"))
+      for operation in ("CreateModelPackage", "ListModelPackages")),
     _ask("glue:GetDatabase", ("glue:GetDatabase", "arn:aws:glue:{region}:{account}:database/{Name}"),
          ("glue:GetDatabase", _CATALOG), ours=True),
     *(_ask(f"glue:{operation}", *((f"glue:{operation}", arn) for arn in (

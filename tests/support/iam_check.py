@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SIMULATOR = Path(__file__).with_name("iam_simulator.mjs")
 ALLOWED = "Allowed"
 # What holds for every call of an SDK of today and that the record cannot know.
-STANDING = {"aws:securetransport": "true", "s3:tlsversion": "1.3"}
+STANDING = {"aws:securetransport": "true"}
+_STANDING_S3 = {"s3:tlsversion": "1.3"}
 # The application-autoscaling API has no ARN to name; the record has a stand-in that only a wildcard matches.
 _ANY_SCALABLE_TARGET = "scalable-target/embedded"
 
@@ -101,7 +102,7 @@ def _request(call: Call, policies: Policies) -> dict[str, Any]:
         "principal": _session(role) if role else call.principal,
         "action": call.action,
         "resource": call.resource.replace(_ANY_SCALABLE_TARGET, "scalable-target/0123456789abcdef"),
-        "account": ACCOUNT, "context": call.context,
+        "account": ACCOUNT, "context": {**(_STANDING_S3 if call.action.startswith("s3:") else {}), **call.context},
         "identity": [f"{role.arn}/{name}" for name in role.policies] if role else [],
         "boundary": [f"{role.arn}#boundary"] if role and role.boundary else [],
         "resourcePolicy": call.resource if trusted else policies.of_resource(call.resource),

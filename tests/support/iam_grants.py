@@ -34,7 +34,7 @@ KEPT: tuple[tuple[str, str, str], ...] = (
     ("*", "kms:Encrypt", "SageMaker asks for it when an output has a key; DynamoDB re-encrypts with it"),
     ("*", "kms:Decrypt", "one helper grants reading and writing under the data key"),
     ("*", "kms:GenerateDataKey", "one helper grants reading and writing under the data key"),
-    ("FunctionsRoom*", "sagemaker:DescribeModelPackage", "the group's ARN stands beside its versions'"),
+    ("FunctionsRoom*", "sagemaker:*ModelPackage*", "AWS's own example of a registry's policy names group and versions"),
     ("*", "s3:ListBucket", "without it a missing object answers 403 instead of 404, and readers tell them apart"),
     ("Training*", "sagemaker:Stop*", "Pipelines stops the jobs of an execution that is stopped"),
     ("TrainingRole", "sagemaker:Describe*", "Pipelines watches its jobs; here they are one process with the service"),

@@ -184,7 +184,7 @@ IMPLIED: tuple[Implied, ...] = (
             actions=("logs:CreateLogStream", "logs:PutLogEvents"),
             source="https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html"),
     Implied(roles=("NetworkFlowLogRole",), does="VPC flow logs are written", on="{NetworkFlowLogs}:log-stream:one",
-            actions=("logs:CreateLogStream", "logs:PutLogEvents"),
+            actions=("logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"),
             source="https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html"),
 )
 

@@ -45,7 +45,7 @@ class Policies:
 
     def of_resource(self, arn: str) -> str | None:
         """The ARN under which the policy of a resource is kept: a bucket's for an object."""
-        service = arn.split(":")[2]
+        service = arn.split(":")[2] if arn.startswith("arn:") else ""
         if service == "lambda":
             arn = ":".join(arn.split(":")[:7])
         if service == "s3":

@@ -41,6 +41,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "ecr:DescribeRepositories": {"repositoryNames": ["one", "two"]},
     "sagemaker:CreateEndpoint": {"EndpointName": "served", "EndpointConfigName": "config"},
     "sagemaker:UpdateEndpoint": {"EndpointName": "served", "EndpointConfigName": "config"},
+    "sagemaker:CreateModelPackage": {"ModelPackageGroupName": "group"},
+    "sagemaker:ListModelPackages": {"ModelPackageGroupName": "group"},
     "glue:GetDatabase": {"Name": "database"},
     "glue:GetTable": {"DatabaseName": "database", "Name": "table"},
     "glue:CreateTable": {"DatabaseName": "database", "TableInput": {"Name": "table"}},
