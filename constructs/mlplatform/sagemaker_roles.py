@@ -50,7 +50,8 @@ def sagemaker_role(scope: Construct, id_: str, *, description: str, image_reposi
                    key_arn: str, statements: Sequence[Statement], network: Network | None,
                    writes: bool = True, encrypts_volume: bool = False) -> ServiceRole:
     """`log_group` is SageMaker's own: ProcessingJobs, TrainingJobs or Endpoints/NAME. Outside the VPC without a
-    `network`. An endpoint `writes` nothing under the key. `encrypts_volume`: the job names a key for its volume, which SageMaker hands to EBS by a grant."""
+    `network`. An endpoint `writes` nothing under the key. `encrypts_volume`: the job names a key for its volume,
+    which SageMaker hands to EBS by a grant."""
     return service_role(
         scope, id_, service="sagemaker.amazonaws.com", description=description,
         statements=[

@@ -14,6 +14,8 @@ from local import api_actions, call_record
 from local.config import ACCOUNT
 from tests.support.embedded import REGION, EmbeddedAws, unique
 
+pytestmark = pytest.mark.surface("IAM: the record of calls")
+
 OBJECT = {"Bucket": "any-bucket", "Key": "folder/file"}
 KEY = {"id": {"S": "1"}}
 WRITE = {"TableName": "written", "Key": KEY}
