@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.config import ACCOUNT
 from tests.support import iam_implied
 from tests.support.iam_policies import Document, Policies, Role, as_list
 
@@ -102,7 +101,7 @@ def _request(call: Call, policies: Policies) -> dict[str, Any]:
         "principal": _session(role) if role else call.principal,
         "action": call.action,
         "resource": call.resource.replace(_ANY_SCALABLE_TARGET, "scalable-target/0123456789abcdef"),
-        "account": ACCOUNT, "context": {**(_STANDING_S3 if call.action.startswith("s3:") else {}), **call.context},
+        "account": policies.account, "context": {**(_STANDING_S3 if call.action.startswith("s3:") else {}), **call.context},
         "identity": [f"{role.arn}/{name}" for name in role.policies] if role else [],
         "boundary": [f"{role.arn}#boundary"] if role and role.boundary else [],
         "resourcePolicy": call.resource if trusted else policies.of_resource(call.resource),
