@@ -9,7 +9,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from local import object_keys
+from local import api_actions, object_keys
 from local.config import LocalConfig
 from local.events import schedules
 from local.faults import Call, Fault, Faults
@@ -54,7 +54,10 @@ class Front:
         async def go_on() -> Any:
             refused = None
             if self._ministack.AUTH:
-                refused = object_keys.refusal(method, action, call.resource, headers, query, request_id)
+                refused = object_keys.refusal(
+                    method, action, call.resource, headers, query, request_id) or api_actions.refusal(
+                    (call.service, call.operation), _router_name(call.service), headers, body, query, request_id,
+                    self.config.account)
             return refused or await self._dispatch(method, path, headers, body, query, request_id)
 
         answer = await self._with_fault(fault, call, action, headers, request_id, go_on)
@@ -90,7 +93,7 @@ class Front:
         from ministack.core.iam_actions import access_denied_response
 
         principal = f"arn:aws:sts::{self.config.account}:assumed-role/{call.role}"
-        router_name = next((k for k, v in _ALIASES.items() if v == call.service), call.service)
+        router_name = _router_name(call.service)
         if fault.kind == "deny":
             return access_denied_response(router_name, action, principal, request_id, headers=headers)
         code, text, status = _CODES["throttle" if fault.kind == "throttle" else "error"]
@@ -147,6 +150,10 @@ def _fire(wanted: dict[str, Any]) -> tuple[int, bytes]:
     except KeyError as error:
         return 404, json.dumps({"error": str(error.args[0])}).encode()
     return 200, b"{}"
+
+
+def _router_name(service: str) -> str:
+    return next((name for name, alias in _ALIASES.items() if alias == service), service)
 
 
 def _operation(path: str, headers: dict[str, str], query: dict[str, Any]) -> str:
