@@ -82,8 +82,9 @@ def _hold_lease(table: str, story: str, token: int) -> None:
     """A lease that was given back or ran out still has the last holder's token: nobody took over."""
     lease = read_control(client("dynamodb"), table, story, records.LEASE) or {}
     if lease.get("token", 0) != token:
-        raise LeaseLost(f"token {token} of {story} is no longer the lease's: {lease.get('last_holder') or 'another run'} "
-                        "took over, and this run leaves the endpoint to it")
+        winner = lease.get("last_holder") or "another run"
+        raise LeaseLost(f"token {token} of {story} is no longer the lease's: {winner} took over, and this run leaves the "
+                        "endpoint to it")
 
 
 def _model(version: str, story: str, env: ReleasePlanEnv) -> ServedModel:
