@@ -83,8 +83,8 @@ def _hold_lease(table: str, story: str, token: int) -> None:
     lease = read_control(client("dynamodb"), table, story, records.LEASE) or {}
     if lease.get("token", 0) != token:
         winner = lease.get("last_holder") or "another run"
-        raise LeaseLost(f"token {token} of {story} is no longer the lease's: {winner} took over, and this run leaves the "
-                        "endpoint to it")
+        raise LeaseLost(f"token {token} of {story} is no longer the lease's: {winner} took over, and this run leaves "
+                        "the endpoint to it")
 
 
 def _model(version: str, story: str, env: ReleasePlanEnv) -> ServedModel:
