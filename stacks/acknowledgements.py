@@ -87,8 +87,8 @@ def _story(stack: str, story: StoryContract, *, home: bool, buckets: dict[str, s
 
 
 def _receiving(stack: str, slug: str, artifacts: str) -> Iterator[Acknowledged]:
-    functions, machine, models = f"{stack}/Functions/Room", f"{stack}/Receive/Machine/Role", naming.all_models_prefix(slug)
-    both = _all(functions, "ReceivePlan ReceiveCopy")
+    functions, machine = f"{stack}/Functions/Room", f"{stack}/Receive/Machine/Role"
+    both, models = _all(functions, "ReceivePlan ReceiveCopy"), naming.all_models_prefix(slug)
     yield _wildcard("*", machine, because=_MACHINE)
     yield _wildcard(f"{_OURS.format('states')}:execution:{naming.release_state_machine(slug)}:*", machine,
                     because="a child execution is named after its run")
@@ -98,8 +98,8 @@ def _receiving(stack: str, slug: str, artifacts: str) -> Iterator[Acknowledged]:
     home = naming.bucket(naming.ARTIFACTS, HOME.name, "<AWS::AccountId>")
     yield _wildcard(f"arn:<AWS::Partition>:s3:::{home}/{models}*", *both, because=_KEYS)
     yield _wildcard(f"arn:<AWS::Partition>:kms:{HOME.region}:<AWS::AccountId>:key/*", *both,
-                    because="the id of home's data key can't be known here; the grant holds through S3 of home only, where "
-                            "the role reads nothing but published models")
+                    because="the id of home's data key can't be known here; the grant holds through S3 of home only, "
+                            "where the role reads nothing but published models")
 
 
 def _story_buckets(stack: str, story: StoryContract, buckets: dict[str, str]) -> Iterator[Acknowledged]:

@@ -104,7 +104,7 @@ def test_a_pin_of_home_s_key_that_is_none_stops_synth() -> None:
     assert home_key_sha256(Stack(App(), "Unset")) == UNSET
     pinned = Stack(App(context={"home_key_sha256": "a" * 64}), "Pinned")
     assert home_key_sha256(pinned) == "a" * 64
-    with pytest.raises(ValueError, match="64 hex digits.*got 'AB'"):
+    with pytest.raises(ValueError, match=r"64 hex digits.*got 'AB'"):
         home_key_sha256(Stack(App(context={"home_key_sha256": "AB"}), "Wrong"))
 
 
