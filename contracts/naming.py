@@ -170,6 +170,10 @@ def receive_state_machine(slug: str) -> str:
     return f"{PROJECT}-{slug}-receive"
 
 
+def receive_schedule(slug: str) -> str:
+    return f"{PROJECT}-{slug}-receive"
+
+
 def label_ingest_state_machine() -> str:
     return f"{PROJECT}-label-ingest"
 

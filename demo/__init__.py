@@ -1,1 +1,1 @@
-"""The main job on a laptop: thirteen scenes against an embedded AWS, and a report of what happened."""
+"""The main job on a laptop: fifteen scenes against an embedded AWS, and a report of what happened."""

@@ -45,7 +45,7 @@ class ReceiveWorkflow(Construct):
             statements=[allow("lambda:InvokeFunction", on=list(props.functions.values())), *run_child(props.release),
                         allow("sns:Publish", on=props.topic_arn)],
         )
-        Schedule(self, "Hourly", name=f"{naming.PROJECT}-{slug}-receive", expression="rate(1 hour)", time_zone="UTC",
+        Schedule(self, "Hourly", name=naming.receive_schedule(slug), expression="rate(1 hour)", time_zone="UTC",
                  target_arn=self.machine.arn, action="states:StartExecution", body={"trigger": "hourly"})
 
 
