@@ -71,10 +71,9 @@ def test_what_home_serves_is_received_signed_anew_released_and_audited(regions: 
 
 
 def test_the_copier_read_published_models_of_home_and_nothing_else(regions: Regions) -> None:
-    roles = {call["role"].split("/")[0] for call in regions.us.calls("") if "receive" in call["role"]}
     home = regions.jp.target.bucket(naming.ARTIFACTS)
     read = {call["resource"] for call in regions.us.aws.local("GET", "calls") if f":::{home}" in call["resource"]}
-    assert read, roles
+    assert any(resource.endswith("/manifest.json") for resource in read)
     assert all(r == f"arn:aws:s3:::{home}" or r.startswith(f"arn:aws:s3:::{home}/models/{SLUG}/") for r in read)
 
 
