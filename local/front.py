@@ -13,6 +13,7 @@ from local import api_actions, object_keys
 from local.config import LocalConfig
 from local.events import schedules
 from local.faults import Call, Fault, Faults
+from local.peers import Peers
 
 _KEPT_CALLS = 20_000
 _ALIASES = {"monitoring": "cloudwatch"}  # the router's name -> the name that people use
@@ -29,6 +30,7 @@ class Front:
         self.faults = Faults()
         self.calls: collections.deque[dict[str, Any]] = collections.deque(maxlen=_KEPT_CALLS)
         self._ministack = ministack_app
+        self._peers = Peers(config, ministack_app)
         self._dispatch = ministack_app._dispatch_service_request
         self._special = ministack_app._handle_special_data_plane_request
         # calls to localhost stand for TLS, so that a policy that denies aws:SecureTransport=false lets them pass;
@@ -49,9 +51,11 @@ class Front:
     async def dispatch(self, method: str, path: str, headers: dict[str, str], body: bytes,
                        query: dict[str, Any], request_id: str) -> Any:
         call, action = self._identify(method, path, headers, body, query)
-        fault = self.faults.take(call)
+        fault, elsewhere = self.faults.take(call), self._peers.region_of(headers, query)
 
         async def go_on() -> Any:
+            if elsewhere:
+                return await self._peers.ask(elsewhere, method, action, call.resource, headers, query, request_id)
             refused = None
             if self._ministack.AUTH:
                 refused = object_keys.refusal(
@@ -69,6 +73,8 @@ class Front:
     async def special(self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any],
                       request_id: str, **more: Any) -> Any:
         """S3 with the bucket in the host name and other data planes; they answer None for what is not theirs."""
+        if self._peers.region_of(headers, query):
+            return await self.dispatch(method, path, headers, body, query, request_id)
         answer = await self._special(method, path, headers, body, query, request_id, **more)
         if answer is not None:
             call, action = self._identify(method, path, headers, body, query)

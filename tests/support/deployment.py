@@ -308,12 +308,12 @@ def deployed(folder: Path) -> Iterator[Deployed]:
         yield found
 
 
-def synthesise(out: Path, **context: Any) -> Path:
-    """The assembly of jp, with the Lambda layer that `make setup` built."""
+def synthesise(out: Path, *, deployment: str = DEPLOYMENTS[0].name, **context: Any) -> Path:
+    """The assembly of a deployment, with the Lambda layer that `make setup` built."""
     assert (ROOT / "build" / "lambda_layer").is_dir(), "build/lambda_layer is missing: run `make setup`"
     done = subprocess.run(
         [sys.executable, "app.py"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
         env={**os.environ, "CDK_OUTDIR": str(out),
-             "CDK_CONTEXT_JSON": json.dumps({"deployment": DEPLOYMENTS[0].name, **context})})
+             "CDK_CONTEXT_JSON": json.dumps({"deployment": deployment, **context})})
     assert done.returncode == 0, done.stderr[-2000:]
-    return out / f"assembly-{DEPLOYMENTS[0].name}"
+    return out / f"assembly-{deployment}"

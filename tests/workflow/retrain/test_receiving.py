@@ -1,0 +1,118 @@
+"""The ends of the receive machine: what home signed becomes this region's own, and everything else is refused by name.
+
+Two embedded AWS, one a region; jp trains and announces, us pulls. In order: the later tests need what us received.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from contracts import events, naming
+from contracts.kill_switches import GLOBAL_FREEZE
+from tests.support.deployment import SLUG, Deployed
+from tests.support.embedded import eventually
+from tests.support.receiving import Regions, receiving, refusal
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture(scope="module")
+def beside(promoted: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regions]:
+    with receiving(promoted, tmp_path_factory.mktemp("us")) as found:
+        yield found
+
+
+@pytest.fixture
+def regions(beside: Regions, jp: Deployed) -> Iterator[Regions]:
+    yield beside
+    beside.us.aws.local("DELETE", "faults")
+    eventually(lambda: beside.us.left_behind() == [], within_s=60)
+
+
+def own_files(regions: Regions) -> set[str]:
+    """What lies in us below the prefix of what home announces."""
+    prefix = regions.model_file("")
+    listed = regions.us.aws.client("s3").list_objects_v2(
+        Bucket=regions.us.target.bucket(naming.ARTIFACTS), Prefix=prefix).get("Contents", [])
+    return {entry["Key"].removeprefix(prefix) for entry in listed}
+
+
+def test_a_flipped_byte_at_home_is_refused_before_there_is_a_model(regions: Regions) -> None:
+    key = regions.model_file(naming.EVALUATION_FILE)
+    with regions.home_holds(key, regions.flipped(key)):
+        run = regions.receive()
+    assert run.outcome == events.REFUSED, run
+    said = refusal(regions.us, run)
+    assert said["error"] == "SignatureInvalid"
+    assert "evaluation.json differs from home's signed manifest" in said["said"]
+    assert not {naming.EVALUATION_FILE, naming.SIGNATURE_FILE} & own_files(regions)
+    assert regions.us.endpoint().status == "absent"
+
+
+def test_what_home_serves_is_received_signed_anew_released_and_audited(regions: Regions) -> None:
+    run, home = regions.receive(), regions.jp.pointer()
+    assert run.outcome == events.RECEIVED, run
+    us, pointer = regions.us, regions.us.pointer()
+    assert pointer["manifest_sha256"] == home["manifest_sha256"], "one digest names one model in every region"
+    assert pointer["model_uri"].startswith(f"s3://{us.target.bucket(naming.ARTIFACTS)}/")
+    assert (us.ask()["model_version"], pointer["run_id"]) == (pointer["version"], run.name)
+    package = us.package(pointer["version"])
+    assert package["ModelApprovalStatus"] == "Approved"
+    assert package["CustomerMetadataProperties"]["home_version"] == home["version"]
+    assert own_files(regions) >= {naming.MANIFEST_FILE, naming.SIGNATURE_FILE, naming.EVALUATION_FILE}
+    assert json.loads(us.audit(run.name, events.RECEIVED)["detail"])["end"]["home_version"] == home["version"]
+    assert us.audit(run.name, "promote")
+    again = regions.receive()
+    assert again.outcome == events.UP_TO_DATE, again
+    assert us.pointer() == pointer
+
+
+def test_the_copier_read_published_models_of_home_and_nothing_else(regions: Regions) -> None:
+    home = regions.jp.target.bucket(naming.ARTIFACTS)
+    read = {call["resource"] for call in regions.us.aws.local("GET", "calls") if f":::{home}" in call["resource"]}
+    assert any(resource.endswith("/manifest.json") for resource in read)
+    assert all(r == f"arn:aws:s3:::{home}" or r.startswith(f"arn:aws:s3:::{home}/models/{SLUG}/") for r in read)
+
+
+def test_an_older_version_of_home_is_refused_and_the_newer_one_goes_on(regions: Regions) -> None:
+    with regions.us.serving_unchanged(), regions.home_announces(version=0, manifest_sha256="0" * 64):
+        run = regions.receive()
+    assert run.outcome == events.REFUSED, run
+    assert refusal(regions.us, run)["error"] == "OlderVersion"
+
+
+def test_a_version_that_this_region_rejected_is_skipped(regions: Regions) -> None:
+    regions.us.aws.client("sagemaker").create_model_package(
+        ModelPackageGroupName=naming.model_package_group(SLUG), ModelApprovalStatus="Rejected",
+        CustomerMetadataProperties={"manifest_sha256": "1" * 64})
+    newer = regions.announced().version + 1
+    with regions.us.serving_unchanged(), regions.home_announces(version=newer, manifest_sha256="1" * 64):
+        run = regions.receive()
+    assert run.outcome == events.SKIPPED_REJECTED, run
+
+
+def test_kill_switches_and_the_lease_of_this_region_hold(regions: Regions) -> None:
+    us = regions.us
+    with us.serving_unchanged():
+        with us.flag(GLOBAL_FREEZE.name, True):
+            assert regions.receive().outcome == events.SKIPPED_FROZEN
+        with us.flag(naming.promotion_flag(SLUG), False):
+            assert regions.receive().outcome == events.NOT_PROMOTED
+        us.lease("take", "another-run")
+        try:
+            assert regions.receive().outcome == events.SKIPPED_LEASED
+        finally:
+            us.lease("give_back", "another-run")
+
+
+def test_when_the_registry_can_not_be_reached_nothing_is_received_and_what_serves_goes_on(regions: Regions) -> None:
+    newer = regions.announced().version + 1
+    with (regions.us.serving_unchanged(), regions.home_announces(version=newer, manifest_sha256="2" * 64),
+          regions.us.aws.fault(service="sagemaker", operation="DescribeModelPackage", kind="error")):
+        run = regions.receive()
+    assert run.outcome == events.FAILED, run
+    assert "CopyFiles" not in run.states
+    assert regions.us.audit(run.name, events.FAILED)
