@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from cli import executions, flags
-from contracts import events, metrics, naming
+from contracts import events, metrics, naming, records
 from contracts.kill_switches import GLOBAL_FREEZE
 from demo.stage import BRIEF, RUN_TIMEOUT_S, Stage, expect, expect_outcome
 
@@ -17,7 +17,7 @@ def freeze(stage: Stage) -> str:
     runs = {e["name"] for e in executions.recent(stage.target, stage.slug, 100)}
     with (
         stage.unchanged(),
-        stage.flag(GLOBAL_FREEZE.name, True, story=flags.PLATFORM, reason="demo incident"),
+        stage.flag(GLOBAL_FREEZE.name, True, story=records.PLATFORM, reason="demo incident"),
     ):
         run = stage.retrain(reason="must be ignored")
         expect_outcome(run, events.SKIPPED_FROZEN)
