@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from cli import executions, flags
-from contracts import events, metrics, naming
+from contracts import events, metrics, naming, records
 from contracts.kill_switches import GLOBAL_FREEZE
 from demo.stage import BRIEF, RUN_TIMEOUT_S, Stage, expect, expect_outcome
 
