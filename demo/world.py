@@ -65,7 +65,7 @@ class World:
 @contextmanager
 def embedded_aws(folder: Path, *, deployment: Deployment, clock_factor: float) -> Iterator[World]:
     """A running, empty embedded AWS; stopped on the way out, also after Ctrl-C."""
-    port = _free_port()
+    port = free_port()
     world = World(folder=folder, deployment=deployment, endpoint_url=f"http://localhost:{port}")
     try:
         _local(
@@ -146,7 +146,7 @@ def _control(endpoint_url: str, method: str, path: str, body: dict[str, Any] | N
         return bytes(answer.read()).decode()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
