@@ -64,7 +64,8 @@ def judge_counts(
     `missing` and `reference_missing` are rows without the feature; they are in no bin.
     """
     rows, known = sum(current), sum(reference) if reference else 0
-    lacking = _lacking(rows, known, rule) or _holes(rows, missing, known, reference_missing)
+    holes = _holes(rows, missing, known, reference_missing) if missing and known else ""
+    lacking = holes or _lacking(rows, known, rule)
     if lacking or reference is None:
         return _insufficient(lacking, rows, known)
     effect, test = psi(reference, current), chi_squared(reference, current)
