@@ -13,7 +13,7 @@ from contracts.concept_drift import f1_drop, macro_f1
 from contracts.drift_outcome import Outcome, Rule, Verdict, judge_counts, judge_f1
 from contracts.drift_tests import chi_squared, chi_squared_sf, kolmogorov_p, normal_sf
 
-RULE = Rule(threshold=0.2, level=1e-4, min_rows=200, min_reference_rows=100)
+RULE = Rule(threshold=0.2, level=1e-4, min_rows=200)
 EVEN, SHIFTED = [100] * 8, [40, 40, 40, 40, 160, 160, 160, 160]
 
 
@@ -136,7 +136,6 @@ def test_a_shift_must_be_large_and_beyond_chance() -> None:
     (EVEN, [24] * 8, 0, "192 rows in the window, 200 are needed"),
     (None, EVEN, 0, "no reference for this slice"),
     ([0] * 8, EVEN, 0, "no reference for this slice"),
-    ([12] * 8, EVEN, 0, "the reference has 96 rows, 100 are needed"),
     (EVEN, EVEN, 50, "6% of the rows lack the feature, at most 5% may"),
 ])
 def test_too_little_is_insufficient_with_its_reason(
@@ -150,10 +149,6 @@ def test_a_large_shift_against_a_handful_of_rows_is_not_calm() -> None:
     rule = Rule(threshold=0.2, level=1e-4, min_rows=200)
     found = judge_counts([5, 5, 5, 5, 0], [0, 0, 0, 0, 220], rule)
     assert (found.verdict, "too few rows outside one bin" in found.reason) == (Verdict.INSUFFICIENT, True)
-
-
-def test_a_feature_that_was_always_sparse_may_stay_sparse() -> None:
-    assert judge_counts(EVEN, EVEN, RULE, missing=400, reference_missing=400).verdict is Verdict.STABLE
 
 
 def test_concept_outcomes() -> None:
@@ -172,7 +167,7 @@ def test_an_outcome_can_not_be_calm_without_a_number() -> None:
         Outcome(verdict=Verdict.INSUFFICIENT, reason="loud", rows=0, reference_rows=0, effect=0.3)
 
 
-@pytest.mark.parametrize("wrong", [{"level": 0.0}, {"level": 1.0}, {"min_rows": 0}, {"min_reference_rows": 0}])
+@pytest.mark.parametrize("wrong", [{"level": 0.0}, {"level": 1.0}, {"min_rows": 0}])
 def test_a_rule_is_checked_at_birth(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"level must be|1 row or more"):
+    with pytest.raises(ValueError, match=r"level must be|must be 1 or more"):
         Rule(**{"threshold": 0.2, "level": 0.01, "min_rows": 1, **wrong})  # type: ignore[arg-type]
