@@ -152,7 +152,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         peers={"json.dumps + hashlib": statistics.median(seconds["peer"])},
         workload=f"{args.records} records ({size / args.records:.0f} bytes each), {len(checkpoints)} signed heads, "
                  f"one core, median of {args.runs}",
-        limits={f"<= {LIMIT_S:.0f} s": ours <= LIMIT_S, "every injected fault found": True},
+        limits={f"<= {LIMIT_S:.0f} s": ours <= LIMIT_S,
+                "every injected fault found": all(n == m for n, _, m in map(str.split, found.values()))},
         extra={"found": found, "runs_s": {name: [round(s, 3) for s in values] for name, values in seconds.items()}})
 
 

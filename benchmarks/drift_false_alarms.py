@@ -43,8 +43,7 @@ SHIFT_PSI, JUDGED_FROM = 0.25, 50  # the delay's limit is held from this volume 
 
 INPUT, CONCEPT = INTENT_CLASSIFIER.monitors[0], INTENT_CLASSIFIER.monitors[2]
 ALARM, CONCEPT_ALARM = alarm_budget.alarm_rule(INPUT), alarm_budget.alarm_rule(CONCEPT)
-RULE = Rule(threshold=INPUT.threshold, level=ALARM.level, min_rows=INPUT.min_requests,
-            min_reference_rows=INPUT.min_requests)
+RULE = Rule(threshold=INPUT.threshold, level=ALARM.level, min_rows=INPUT.min_requests)
 CONCEPT_RULE = Rule(threshold=CONCEPT.threshold, level=CONCEPT_ALARM.level, min_rows=CONCEPT.min_requests)
 # Pooling rare bins never raises the statistic, so below one degree of freedom's limit no window can be significant.
 MAY_REJECT = float(chi2.isf(ALARM.level, 1))

@@ -90,11 +90,3 @@ def alarm_rule(monitor: DriftMonitor) -> AlarmRule:
     """
     room = monitor.window_s <= LOOK_EVERY_S and monitor.detect_within_s >= OUT_OF * LOOK_EVERY_S
     return AlarmRule(level=level(), required=CONFIRMED_BY if room else 1, of=OUT_OF if room else 1)
-
-
-def expected_false_alarms(fleet: Fleet | None = None, *, level: float) -> float:
-    """A week; an upper bound whatever the dependence, because an alarm starts only at a look that rejects.
-
-    The sure level is below the level, so its looks are among those counted.
-    """
-    return (fleet or Fleet()).tests_a_week * level

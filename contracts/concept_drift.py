@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.drift_tests import TestResult, normal_sf
@@ -22,15 +22,6 @@ class F1:
     value: float
     standard_error: float
     rows: int
-
-
-def join(answers: Iterable[tuple[str, str]], truth: Mapping[str, str]) -> Counter[tuple[str, str]]:
-    """(request_id, answered) pairs and request_id -> right label; an answer without its label yet is left out.
-
-    A request_id that was captured twice counts once: Firehose and retries deliver at least once.
-    """
-    answered = dict(answers)
-    return Counter((truth[request], label) for request, label in answered.items() if request in truth)
 
 
 def macro_f1(confusion: Confusion) -> F1:

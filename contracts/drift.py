@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 # Half a request in every empty bin: ln(0) is undefined, and a fixed epsilon would make PSI grow
 # with the number of empty bins however small the window.
-_SMOOTHING = 0.5
+SMOOTHING = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +73,12 @@ def psi(reference: Sequence[int], current: Sequence[int]) -> float:
             "PSI needs rows on both sides; an empty window is missing data, not absence of drift"
         )
     bins = len(reference)
-    p_total = sum(reference) + _SMOOTHING * bins
-    q_total = sum(current) + _SMOOTHING * bins
+    p_total = sum(reference) + SMOOTHING * bins
+    q_total = sum(current) + SMOOTHING * bins
     total = 0.0
     for p_count, q_count in zip(reference, current, strict=True):
-        p = (p_count + _SMOOTHING) / p_total
-        q = (q_count + _SMOOTHING) / q_total
+        p = (p_count + SMOOTHING) / p_total
+        q = (q_count + SMOOTHING) / q_total
         total += (q - p) * math.log(q / p)
     return total
 

@@ -11,7 +11,7 @@ from contracts.concept_drift import Confusion, f1_drop, macro_f1
 from contracts.drift import psi
 from contracts.drift_tests import chi_squared
 
-MAX_MISSING_SHARE = 0.05  # of a window's requests without the feature, above the reference's own share
+MAX_MISSING_SHARE = 0.05  # of a window's requests without the feature
 
 
 class Verdict(StrEnum):
@@ -27,13 +27,12 @@ class Rule:
     threshold: float
     level: float
     min_rows: int  # in the window
-    min_reference_rows: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
             raise ValueError(f"level must be above 0 and below 1, got {self.level}")
-        if self.min_rows < 1 or self.min_reference_rows < 1:
-            raise ValueError(f"both sides need 1 row or more, got {self.min_rows} and {self.min_reference_rows}")
+        if self.min_rows < 1:
+            raise ValueError(f"min_rows must be 1 or more, got {self.min_rows}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +56,13 @@ class Outcome:
 
 def judge_counts(
     reference: Sequence[int] | None, current: Sequence[int], rule: Rule, *, missing: int = 0,
-    reference_missing: int = 0,
 ) -> Outcome:
     """PSI for the size, chi-squared over the same bins for the significance.
 
-    `missing` and `reference_missing` are rows without the feature; they are in no bin.
+    `missing` are the window's rows without the feature; they are in no bin.
     """
     rows, known = sum(current), sum(reference) if reference else 0
-    lacking = _lacking(rows, known, rule) or _holes(rows, missing, known, reference_missing)
+    lacking = _holes(rows, missing) or _lacking(rows, known, rule)
     if lacking or reference is None:
         return _insufficient(lacking, rows, known)
     effect, test = psi(reference, current), chi_squared(reference, current)
@@ -74,10 +72,10 @@ def judge_counts(
 
 
 def judge_f1(
-    expected: float | None, current: Confusion, rule: Rule, *, expected_error: float = 0.0, reference_rows: int = 1,
+    expected: float | None, current: Confusion, rule: Rule, *, expected_error: float = 0.0,
 ) -> Outcome:
     """The drop of macro-F1 below the champion's; `expected` is None when it was never evaluated on this slice."""
-    rows, known = sum(current.values()), 0 if expected is None else reference_rows
+    rows, known = sum(current.values()), int(expected is not None)
     lacking = _lacking(rows, known, rule)
     if lacking or expected is None:
         return _insufficient(lacking, rows, known)
@@ -88,8 +86,6 @@ def judge_f1(
 def _lacking(rows: int, known: int, rule: Rule) -> str:
     if known == 0:
         return "no reference for this slice"
-    if known < rule.min_reference_rows:
-        return f"the reference has {known} rows, {rule.min_reference_rows} are needed"
     if rows == 0:
         return "no rows in the window"
     if rows < rule.min_rows:
@@ -97,11 +93,10 @@ def _lacking(rows: int, known: int, rule: Rule) -> str:
     return ""
 
 
-def _holes(rows: int, missing: int, known: int, reference_missing: int) -> str:
-    share, usual = missing / (rows + missing), reference_missing / (known + reference_missing)
-    if share <= usual + MAX_MISSING_SHARE:
-        return ""
-    return f"{share:.0%} of the rows lack the feature, at most {usual + MAX_MISSING_SHARE:.0%} may"
+def _holes(rows: int, missing: int) -> str:
+    share = missing / max(1, rows + missing)
+    return f"{share:.0%} of the rows lack the feature, at most {MAX_MISSING_SHARE:.0%} may" \
+        if share > MAX_MISSING_SHARE else ""
 
 
 def _insufficient(reason: str, rows: int, known: int) -> Outcome:

@@ -9,7 +9,7 @@ Counts add up, so all of this holds for a day merged from its hours and for regi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _MIN_EXPECTED = 5.0  # Cochran 1954: below, the chi-squared approximation is no longer one
@@ -23,14 +23,6 @@ class TestResult:
     __test__ = False  # not for pytest to collect
     statistic: float
     p_value: float
-
-
-def merge(histograms: Iterable[Sequence[int]]) -> list[int]:
-    """Bin by bin; the same whole numbers in any order. ValueError when the bins differ or no histogram is given."""
-    rows = [list(h) for h in histograms]
-    if not rows or any(len(row) != len(rows[0]) for row in rows):
-        raise ValueError(f"a merge needs histograms over the same bins, got bins {[len(row) for row in rows]}")
-    return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def chi_squared(first: Sequence[int], second: Sequence[int]) -> TestResult:
@@ -51,22 +43,6 @@ def chi_squared(first: Sequence[int], second: Sequence[int]) -> TestResult:
     # sum of (o - e)^2 / e over both rows of the table, written without the expected counts
     statistic = sum((m * a - n * b) ** 2 / total for total, a, b in bins) / (n * m)
     return TestResult(statistic=statistic, p_value=chi_squared_sf(statistic, len(bins) - 1))
-
-
-def kolmogorov_smirnov(first: Sequence[int], second: Sequence[int]) -> TestResult:
-    """Largest distance of the two cumulative shares, at the bins' edges.
-
-    Never above the distance on raw values, and at most the fullest bin's share below it. p by Kolmogorov's series
-    with Stephens' correction for finite samples (1970); ties within a bin make it larger, never smaller.
-    """
-    _check(first, second)
-    n, m = sum(first), sum(second)
-    distance, a, b = 0, 0, 0
-    for x, y in zip(first, second, strict=True):
-        a, b = a + x, b + y
-        distance = max(distance, abs(a * m - b * n))  # whole numbers: no rounding adds up over the bins
-    statistic = distance / (n * m)
-    return TestResult(statistic=statistic, p_value=kolmogorov_p(statistic, n, m))
 
 
 def kolmogorov_p(distance: float, n: int, m: int) -> float:

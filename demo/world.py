@@ -71,7 +71,7 @@ def embedded_aws(
 
     `peers`: region -> endpoint URL of another one, which is that region to it.
     """
-    port = _free_port()
+    port = free_port()
     world = World(
         folder=folder, deployment=deployment, endpoint_url=f"http://localhost:{port}", clock_factor=clock_factor
     )
@@ -155,7 +155,7 @@ def _control(endpoint_url: str, method: str, path: str, body: dict[str, Any] | N
         return bytes(answer.read()).decode()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

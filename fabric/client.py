@@ -150,27 +150,21 @@ class Fabric:
                            "daypart": request.daypart}).encode()
         try:
             answer = self._endpoint.ask(body, request.request_id, started)
-            if self._serving is not None and not self._accepted(answer):
-                answer = self._ask_pinned(self._serving, body, request.request_id, started)
+            serving = self._serving
+            if serving is not None and not _accepted(serving, answer):
+                answer = self._ask_pinned(serving, body, request.request_id, started)
         except Unavailable as error:
             if error.code == "timeout":
                 self._counters.count(metrics.DEADLINE_EXCEEDED, language=detect_language(text))
             raise
         return answer
 
-    def _accepted(self, answer: Answer) -> bool:
-        if self._serving is None:
-            return True
-        version = str(answer.get("model_version"))
-        self._serving.heard(version)
-        return self._serving.accepts(version)
-
     def _ask_pinned(self, serving: ServingVersion, body: bytes, rid: str, started: float) -> Answer:
         """Frozen, and a version answered that we don't know as good: perhaps the pointer moved, perhaps a canary."""
         serving.refresh()
         if self._endpoint.may_repeat(started):
             answer = self._endpoint.ask(body, rid, started)
-            if self._accepted(answer):
+            if _accepted(serving, answer):
                 return answer
         raise Unavailable("pinned", "models are frozen and a version that was never promoted answered", rid)
 
@@ -198,6 +192,12 @@ class Fabric:
     def _lost(self, records: int) -> None:
         self.capture_failures += records
         self._counters.count(metrics.CAPTURE_FAILURES, records)
+
+
+def _accepted(serving: ServingVersion, answer: Answer) -> bool:
+    version = str(answer.get("model_version"))
+    serving.heard(version)
+    return serving.accepts(version)
 
 
 def client(service: str, session: Any, deadline_s: float) -> Any:

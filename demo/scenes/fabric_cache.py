@@ -17,6 +17,7 @@ from contracts.inference import FALLBACK_SOURCE
 from contracts.inference_cache import CacheAddress
 from demo.scenes.serve import OTHERS
 from demo.stage import Stage, expect
+from demo.world import free_port
 from fabric import Fabric
 from fabric.cache import InferenceCache, client
 from fabric.serving_version import ServingVersion
@@ -29,7 +30,7 @@ Answers = list[dict[str, Any]]
 def fabric_survives_cache_loss(stage: Stage) -> str:
     texts = (*OTHERS, *dict.fromkeys(row.text for row in stage.material.golden))[:QUESTIONS]
     version = str(stage.pointer()["version"])
-    server = ValkeyServer()
+    server = ValkeyServer(port=free_port())
     server.start()
     try:
         with fabric_for(stage, server.port) as fabric:

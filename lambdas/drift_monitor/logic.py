@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts import alarm_budget
-from contracts.concept_drift import macro_f1 as f1_of
 from contracts.drift import Reference
 from contracts.drift_outcome import Outcome, Rule, Verdict, judge_counts, judge_f1
 from contracts.gates import lookup
@@ -123,12 +122,14 @@ class Histograms:
                  if name in self._references.get(where, {})]
         judged = [(o.verdict is Verdict.DRIFTED, o.effect, name, o) for name, o in found if o.effect is not None]
         if not judged:
-            return WindowResult(**said, note=NO_REFERENCE)
+            return WindowResult(**said, note=found[0][1].reason if found else NO_REFERENCE)
         _, effect, feature, outcome = max(judged, key=lambda j: j[:3])
         return WindowResult(**said, value=effect, p_value=outcome.p_value, feature=feature)
 
     def _judge_feature(self, monitor: DriftMonitor, where: Slice, name: str) -> Outcome:
-        return judge_counts(self._references[where][name].counts, self._counts[where][name], rule_of(monitor))
+        counts = self._counts[where][name]
+        return judge_counts(self._references[where][name].counts, counts, rule_of(monitor),
+                            missing=self.requests[where] - sum(counts))
 
 
 def _bin(reference: Reference, value: object) -> int | None:
@@ -136,11 +137,6 @@ def _bin(reference: Reference, value: object) -> int | None:
     if value is None or (reference.edges and (isinstance(value, bool) or not isinstance(value, int | float))):
         return None
     return reference.bin(value)
-
-
-def macro_f1(pairs: Iterable[tuple[str, str]]) -> float:
-    """Mean F1 over the labels that occur, of (right, answered) pairs."""
-    return f1_of(Counter(pairs)).value
 
 
 def judge_concept(

@@ -38,14 +38,9 @@ def expected_calibration_error(confidence: Floats, correct: NDArray[np.bool_], *
     return sum(gaps) / len(confidence)
 
 
-def mean_surprise(logits: Floats, labels: Ints, *, temperature: float) -> float:
-    """Mean negative log-likelihood of the labels, in nats."""
-    probabilities = softmax(logits, temperature=temperature)[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(probabilities, 1e-12)).mean())
-
-
 def _loss(logits: Floats, labels: Ints, log_temperature: float) -> float:
-    likelihood = len(labels) * mean_surprise(logits, labels, temperature=float(np.exp(log_temperature)))
+    probabilities = softmax(logits, temperature=float(np.exp(log_temperature)))[np.arange(len(labels)), labels]
+    likelihood = -float(np.log(np.maximum(probabilities, 1e-12)).sum())
     return likelihood + 0.5 * (log_temperature / _PRIOR_SPREAD) ** 2
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from contracts.drift import SMOOTHING
 from contracts.drift_tests import kolmogorov_p
 
 CELLS = 4_096
 CHUNK = 65_536  # rows: a chunk and its cell numbers stay in the second-level cache
 TAIL = 0.0005  # of the reference on each side lies outside the grid, so that one outlier does not coarsen it
-_SMOOTHING = 0.5  # as in contracts.drift.psi, to which a test holds this
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def binned(histograms: Histograms, feature: int, *, slice_: int, edges: Sequence
 def psi(reference: np.ndarray, current: np.ndarray) -> np.ndarray:
     """Population stability index along the last axis, in nats. ValueError when either side has an empty histogram."""
     _both_sides(reference, current)
-    p, q = (counts + _SMOOTHING for counts in (reference, current))
+    p, q = (counts + SMOOTHING for counts in (reference, current))
     p, q = p / p.sum(axis=-1, keepdims=True), q / q.sum(axis=-1, keepdims=True)
     return np.asarray(((q - p) * np.log(q / p)).sum(axis=-1))
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from contracts import prices
 from contracts.stories import story as story_contract
+from contracts.stories.intent_classifier import MIN_SLICE_ROWS
 from contracts.story import StoryContract
 from contracts.taxonomies import Taxonomy
 from model_code.common.bootstrap import paired, paired_family
@@ -40,7 +41,6 @@ EVALUATION_FILE, DRIFT_FILE, SERVING_FOLDER, TRAINING_FILE = (
 LATENCY_REQUESTS, LATENCY_ROUNDS = 200, 5
 BATCH_THREADS = 2
 COMPARISON_SEED = 2026
-MIN_COHORT_ROWS = 120  # as a slice's gate: fewer golden rows tell no shift from chance
 NUMERIC_FEATURES = ("chars", "tokens", "unknown_share", "japanese_share", "confidence")
 
 
@@ -140,7 +140,7 @@ def drift_reference_of(
             members.setdefault((p.language, cohort), []).append(row)
     made = {
         where: [r.to_dict() for r in references(rows, numeric=NUMERIC_FEATURES, categories={"intent": taxonomy.labels})]
-        for where, rows in sorted(members.items()) if not where[1] or len(rows) >= MIN_COHORT_ROWS
+        for where, rows in sorted(members.items()) if not where[1] or len(rows) >= MIN_SLICE_ROWS
     }
     cohorts: dict[str, dict[str, Any]] = {}
     for (language, cohort), found in made.items():

@@ -22,7 +22,7 @@ from openvino import opset13 as op
 from torch import nn
 
 from model_code.common.calibration import fit_temperature
-from model_code.common.tokens import padded
+from model_code.common.tokens import batches_by_length, padded
 from model_code.common.vocabulary_table import VocabularyTable, write_table
 from model_code.intent_classifier.classifier import IntentClassifier
 from model_code.intent_classifier.early_exit import EarlyExit
@@ -111,8 +111,6 @@ def _answers(graph: ov.Model, rows: Sequence[Sequence[int]], feed: Feed) -> Floa
     """The graph's output for each row, in their order; sorted by length inside to spare padding."""
     request = ov.compile_model(graph, "CPU", SAME_EVERYWHERE).create_infer_request()
     found = np.zeros((len(rows), graph.output(0).get_partial_shape()[1].get_length()), np.float32)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    for start in range(0, len(order), BATCH):
-        places = order[start : start + BATCH]
+    for places in batches_by_length(rows, BATCH):
         found[places] = request.infer(feed(*[rows[i] for i in places]))[0]
     return found

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from contracts.language import detect_language, japanese_share
 from model_code.common.calibration import softmax
 from model_code.common.pii import redact
-from model_code.common.tokens import SHORT_LENGTHS, TOKENIZER_FILE, Encoded, TextTokenizer, padded
+from model_code.common.tokens import (
+    SHORT_LENGTHS,
+    TOKENIZER_FILE,
+    Encoded,
+    TextTokenizer,
+    batches_by_length,
+    padded,
+)
 from model_code.common.vocabulary_table import VocabularyTable
 from model_code.intent_classifier.prefilter import PreFilter
 from model_code.intent_classifier.serving_config import IR_FILE, SAME_EVERYWHERE, ServingConfig
@@ -104,10 +111,8 @@ class Predictor:
         """As `predict` for each text, in batches of similar length."""
         clean = [redact(text) for text in texts]
         encoded = self._tokenizer.encode_batch(clean)
-        order = sorted(range(len(texts)), key=lambda i: len(encoded[i].ids))
         scores = np.zeros((len(texts), len(self.config.labels)))
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
+        for places in batches_by_length([e.ids for e in encoded], batch_size):
             scores[places] = softmax(self._logits([encoded[i].ids for i in places]),
                                      temperature=self.config.temperature)
         found = []

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model_code.common.encoders import layerwise_groups
-from model_code.common.tokens import padded
+from model_code.common.tokens import batches_by_length, padded
 from model_code.intent_classifier.classifier import IntentClassifier
 from model_code.intent_classifier.head_start import balanced_places
 from model_code.intent_classifier.train_config import TrainConfig
@@ -208,9 +208,7 @@ def sync(where: Distributed) -> None:
 def vectors_of(model: IntentClassifier, data: Encoded, config: TrainConfig, device: torch.device) -> np.ndarray:
     """What the model's own head reads, in row order, shape (rows, width); sorted by length inside to spare padding."""
     found = np.zeros((len(data.labels), model.sentence.width), dtype=np.float32)
-    order = sorted(range(len(data.labels)), key=lambda i: len(data.ids[i]))
-    for start in range(0, len(order), 64):
-        places = order[start : start + 64]
+    for places in batches_by_length(data.ids, 64):
         ids, mask, _ = (t.to(device) for t in data.batch(places))
         with autocast(config, device):
             found[places] = model.sentence(ids, mask).float().cpu().numpy()

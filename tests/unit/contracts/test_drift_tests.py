@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from contracts.concept_drift import f1_drop, join, macro_f1
+from contracts.concept_drift import f1_drop, macro_f1
 from contracts.drift_outcome import Outcome, Rule, Verdict, judge_counts, judge_f1
-from contracts.drift_tests import chi_squared, chi_squared_sf, kolmogorov_p, kolmogorov_smirnov, merge, normal_sf
+from contracts.drift_tests import chi_squared, chi_squared_sf, kolmogorov_p, normal_sf
 
-RULE = Rule(threshold=0.2, level=1e-4, min_rows=200, min_reference_rows=100)
+RULE = Rule(threshold=0.2, level=1e-4, min_rows=200)
 EVEN, SHIFTED = [100] * 8, [40, 40, 40, 40, 160, 160, 160, 160]
 
 
@@ -58,24 +58,11 @@ def test_the_kolmogorov_p_value_is_close_to_scipys(n: int, m: int) -> None:
         assert kolmogorov_p(distance, n, m) == pytest.approx(theirs, rel=0.1)
 
 
-def test_ks_distance_by_hand() -> None:
-    # cumulative shares .5 .8 1 against .3 .6 1
-    assert kolmogorov_smirnov([50, 30, 20], [30, 30, 40]).statistic == pytest.approx(0.2)
-
-
-@pytest.mark.parametrize("test", [chi_squared, kolmogorov_smirnov])
-def test_a_test_refuses_an_empty_side_and_other_bins(test: object) -> None:
+def test_chi_squared_refuses_an_empty_side_and_other_bins() -> None:
     with pytest.raises(ValueError, match="missing data"):
-        test([1, 2], [0, 0])  # type: ignore[operator]
+        chi_squared([1, 2], [0, 0])
     with pytest.raises(ValueError, match="got 2 and 3"):
-        test([1, 2], [1, 2, 3])  # type: ignore[operator]
-
-
-def test_a_merge_needs_the_same_bins_and_something() -> None:
-    assert merge([[1, 2], [3, 4], [0, 5]]) == [4, 11]
-    for wrong in ([], [[1], [1, 2]]):
-        with pytest.raises(ValueError, match="a merge needs histograms over the same bins"):
-            merge(wrong)
+        chi_squared([1, 2], [1, 2, 3])
 
 
 def test_the_p_values_of_equal_distributions_are_even() -> None:
@@ -88,11 +75,6 @@ def test_the_p_values_of_equal_distributions_are_even() -> None:
 
 
 # --- concept ------------------------------------------------------------------------------
-
-
-def test_answers_meet_their_labels_by_request_id_once() -> None:
-    answers = [("r1", "a"), ("r2", "b"), ("r2", "b"), ("r3", "a")]
-    assert join(answers, {"r1": "a", "r2": "a", "r9": "b"}) == Counter({("a", "a"): 1, ("a", "b"): 1})
 
 
 def test_macro_f1_by_hand_and_it_merges() -> None:
@@ -154,7 +136,6 @@ def test_a_shift_must_be_large_and_beyond_chance() -> None:
     (EVEN, [24] * 8, 0, "192 rows in the window, 200 are needed"),
     (None, EVEN, 0, "no reference for this slice"),
     ([0] * 8, EVEN, 0, "no reference for this slice"),
-    ([12] * 8, EVEN, 0, "the reference has 96 rows, 100 are needed"),
     (EVEN, EVEN, 50, "6% of the rows lack the feature, at most 5% may"),
 ])
 def test_too_little_is_insufficient_with_its_reason(
@@ -168,10 +149,6 @@ def test_a_large_shift_against_a_handful_of_rows_is_not_calm() -> None:
     rule = Rule(threshold=0.2, level=1e-4, min_rows=200)
     found = judge_counts([5, 5, 5, 5, 0], [0, 0, 0, 0, 220], rule)
     assert (found.verdict, "too few rows outside one bin" in found.reason) == (Verdict.INSUFFICIENT, True)
-
-
-def test_a_feature_that_was_always_sparse_may_stay_sparse() -> None:
-    assert judge_counts(EVEN, EVEN, RULE, missing=400, reference_missing=400).verdict is Verdict.STABLE
 
 
 def test_concept_outcomes() -> None:
@@ -190,7 +167,7 @@ def test_an_outcome_can_not_be_calm_without_a_number() -> None:
         Outcome(verdict=Verdict.INSUFFICIENT, reason="loud", rows=0, reference_rows=0, effect=0.3)
 
 
-@pytest.mark.parametrize("wrong", [{"level": 0.0}, {"level": 1.0}, {"min_rows": 0}, {"min_reference_rows": 0}])
+@pytest.mark.parametrize("wrong", [{"level": 0.0}, {"level": 1.0}, {"min_rows": 0}])
 def test_a_rule_is_checked_at_birth(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"level must be|1 row or more"):
+    with pytest.raises(ValueError, match=r"level must be|must be 1 or more"):
         Rule(**{"threshold": 0.2, "level": 0.01, "min_rows": 1, **wrong})  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from contracts.drift import Reference, psi
 from contracts.stories import story
 from lambdas.drift_monitor.captures import Window, parse
 from lambdas.drift_monitor.handler import handler
-from lambdas.drift_monitor.logic import Histograms, WindowResult, judge_concept, macro_f1
+from lambdas.drift_monitor.logic import Histograms, WindowResult, judge_concept
 from lambdas.shared.errors import InvalidInput
 from tests.unit.lambdas.account import ARTIFACTS, CAPTURE, STORY, Account
 
@@ -168,7 +168,7 @@ def test_a_record_without_a_usable_feature_is_a_request_but_no_evidence() -> Non
     monitor = MONITORS["input"]
     for _ in range(200):
         histograms.add({"language": "en"})
-    assert histograms.judge(monitor)[0].note == "no reference"  # 203 requests, not one with its feature
+    assert histograms.judge(monitor)[0].note == "100% of the rows lack the feature, at most 5% may"
 
 
 def test_a_reference_for_all_languages_together_is_used_when_there_is_one() -> None:
@@ -233,8 +233,8 @@ def test_the_drop_of_macro_f1_is_measured_on_requests_with_feedback(
     monkeypatch.setattr(Window, "start", property(lambda self: datetime(2020, 1, 1, tzinfo=UTC)))
     monkeypatch.setattr(Window, "hours", lambda self: ["2026/11/20/02/"])
     windows = run(context, ["concept"])
-    measured = macro_f1([("smalltalk", "smalltalk")] * 100 + [("smalltalk", "order_status")] * 50
-                        + [("order_status", "order_status")] * 50)
+    # smalltalk: 100 hits, 50 missed -> F1 4/5; order_status: 50 hits, 50 wrongly answered -> 2/3
+    measured = (4 / 5 + 2 / 3) / 2
     assert windows["concept", "all"]["psi"] == pytest.approx(0.9 - measured)
     assert windows["concept", "en"]["psi"] == pytest.approx(0.8 - measured)
     assert metric_values(champion, "ConceptF1Drop")[STORY, "all"] == pytest.approx(0.9 - measured)
@@ -270,6 +270,15 @@ def test_feedback_without_an_evaluation_of_its_language_has_no_reference() -> No
     assert found["all"].value == pytest.approx(0.9 - 1.0)
 
 
-def test_macro_f1_of_hand_worked_pairs() -> None:
-    # a: 2 hits, 1 missed, 0 wrongly answered -> F1 4/5; b: 1 hit, 0 missed, 1 wrongly answered -> 2/3
-    assert macro_f1([("a", "a"), ("a", "a"), ("a", "b"), ("b", "b")]) == pytest.approx((4 / 5 + 2 / 3) / 2)
+def test_a_feature_that_too_many_requests_lack_is_not_judged() -> None:
+    reference = {("en", ""): [Reference(feature="chars", counts=(100, 100), edges=(10.0,))]}
+    monitor = replace(MONITORS["input"], features=("chars",))
+    notes = {}
+    for lacking in (0, 60):
+        histograms = Histograms(reference)
+        for i in range(400):
+            histograms.add({"language": "en", "features": {} if i < lacking else {"chars": 5 if i % 2 else 20}})
+        (found,) = [r for r in histograms.judge(monitor) if (r.language, r.cohort) == ("en", "")]
+        notes[lacking] = (found.value is None, found.note)
+    assert notes[0] == (False, "")
+    assert notes[60] == (True, "15% of the rows lack the feature, at most 5% may")
