@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.deployment_fixtures import empty_jp, jp, promoted  # noqa: F401  (one deployment for all folders)
 
-_FIXTURES = {"jp", "empty_jp", "promoted"}
 _DEPLOYMENT = "deployment"
 _ITS_PLACES = ("tests/end_to_end/", "tests/workflow/retrain/", "tests/workflow/test_")
 
@@ -39,10 +38,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     lost = sorted({item.nodeid.partition("::")[0] for item in items
-                   if _FIXTURES & set(getattr(item, "fixturenames", ())) and _group(item.nodeid) != _DEPLOYMENT})
+                   if "empty_jp" in getattr(item, "fixturenames", ()) and _group(item.nodeid) != _DEPLOYMENT})
     if lost:
-        raise pytest.UsageError(f"{', '.join(lost)}: with `-n 2` this would deploy a second time; tests that use "
-                                f"{', '.join(sorted(_FIXTURES))} belong below {', '.join(_ITS_PLACES)}")
+        raise pytest.UsageError(f"{', '.join(lost)}: with `-n 2` this would deploy a second time; tests of the "
+                                f"deployment belong in {', '.join(_ITS_PLACES)}...")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
