@@ -229,6 +229,13 @@ class Deployed:
         """Until what earlier traffic set off by itself (an alarm, a retrain) has its end."""
         eventually(lambda: self.left_behind() == [], within_s=180)
 
+    def forget_drift_retrains(self) -> None:
+        """As a day later: until then another drift alarm of the story starts nothing, whoever rang the first."""
+        self.aws.client("dynamodb").delete_item(
+            TableName=naming.control_table(self.target.deployment.name),
+            Key={records.CONTROL_PARTITION_KEY: {"S": records.FLEET},
+                 records.CONTROL_SORT_KEY: {"S": records.DRIFT_STARTS}})
+
     @contextmanager
     def flag(self, flag: str, value: bool) -> Iterator[None]:
         """Set as the operator does, and set back."""

@@ -15,6 +15,8 @@ import pytest
 
 from contracts import events, naming
 from contracts.kill_switches import GLOBAL_FREEZE
+from local import call_record
+from tests.support import iam_check, iam_policies
 from tests.support.deployment import SLUG, Deployed, Run
 from tests.support.embedded import eventually
 from tests.support.receiving import Regions, receiving, refusal
@@ -153,3 +155,13 @@ def test_when_the_registry_can_not_be_reached_nothing_is_received_and_what_serve
     assert run.outcome == events.FAILED, run
     assert "CopyFiles" not in run.states
     assert regions.us.audit(run.name, events.FAILED)
+
+
+def test_aws_would_allow_every_recorded_call_of_the_receiving_region(regions: Regions) -> None:
+    us = regions.us
+    policies = iam_policies.read(us.aws, us.assembly, account=us.target.account, region=us.aws.region)
+    record = call_record.read(us.aws.running.config.data_dir / call_record.FILE)
+    answers = iam_check.simulate(iam_check.recorded_calls(record, policies), policies)
+    assert {"FunctionsRoomReceivePlanRole", "FunctionsRoomReceiveCopyRole", "ReceiveMachineRole"} <= {
+        policies.roles[a.call.principal].id for a in answers if a.call.principal in policies.roles}
+    assert [f"{answer.result}: {answer.call}" for answer in answers if not answer.allowed] == []
