@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -158,10 +158,11 @@ def test_when_the_registry_can_not_be_reached_nothing_is_received_and_what_serve
 
 
 def test_aws_would_allow_every_recorded_call_of_the_receiving_region(regions: Regions) -> None:
-    us = regions.us
-    policies = iam_policies.read(us.aws, us.assembly, account=us.target.account, region=us.aws.region)
-    record = call_record.read(us.aws.running.config.data_dir / call_record.FILE)
-    answers = iam_check.simulate(iam_check.recorded_calls(record, policies), policies)
+    us, home = (iam_policies.read(d.aws, d.assembly, account=d.target.account, region=d.aws.region)
+                for d in (regions.us, regions.jp))
+    both = replace(us, resources={**home.resources, **us.resources})  # home's bucket and key have a say of their own
+    record = call_record.read(regions.us.aws.running.config.data_dir / call_record.FILE)
+    answers = iam_check.simulate(iam_check.recorded_calls(record, both), both)
     assert {"FunctionsRoomReceivePlanRole", "FunctionsRoomReceiveCopyRole", "ReceiveMachineRole"} <= {
-        policies.roles[a.call.principal].id for a in answers if a.call.principal in policies.roles}
+        us.roles[a.call.principal].id for a in answers if a.call.principal in us.roles}
     assert [f"{answer.result}: {answer.call}" for answer in answers if not answer.allowed] == []
