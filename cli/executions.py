@@ -52,6 +52,12 @@ def start_retrain(
     return start(target, naming.retrain_state_machine(slug), body, name=name or new_name(mode))
 
 
+def start_receive(target: Target, slug: str, *, reason: str = "") -> str:
+    """ARN of an execution that receives what home serves; outside home only."""
+    body = {"trigger": "manual", "reason": reason}
+    return start(target, naming.receive_state_machine(slug), body, name=new_name("receive"))
+
+
 def start(target: Target, machine: str, body: dict[str, Any], *, name: str) -> str:
     answer = target.client("stepfunctions").start_execution(
         stateMachineArn=target.state_machine_arn(machine),

@@ -20,6 +20,7 @@ from cli.errors import CliError, one_of
 from cli.report import print_report
 from cli.target import Target, explain, find_story
 from contracts import events, naming, records
+from contracts.deployments import DEPLOYMENTS
 from contracts.kill_switches import GLOBAL_FREEZE
 
 app = typer.Typer(
@@ -163,6 +164,16 @@ def rollback(story: Story, reason: Reason = "rolled back by hand") -> None:
             f"{story} has no previous version to go back to; `mangaassist status {story}` shows what serves"
         )
     finish(executions.start_retrain(target(), story, mode="rollback", reason=reason))
+
+
+@app.command()
+def receive(story: Story, reason: Reason = "started by hand") -> None:
+    """Take the signed version that home serves, now instead of within the hour; outside home only."""
+    find_story(story)
+    if target().deployment.home:
+        raise CliError(f"{target().deployment.name} is home, which trains; receiving regions are "
+                       f"{', '.join(d.name for d in DEPLOYMENTS if not d.home)} (--deployment)")
+    finish(executions.start_receive(target(), story, reason=reason))
 
 
 @drift_app.command("replay")

@@ -22,7 +22,7 @@ from contracts import events
 from contracts.datasets import Validation
 
 SHOWN_PROBLEMS = 20
-GOOD = {events.PROMOTED, events.ROLLED_BACK, events.RECONCILED, INGESTED}
+GOOD = {events.PROMOTED, events.RECEIVED, events.UP_TO_DATE, events.ROLLED_BACK, events.RECONCILED, INGESTED}
 
 
 def colour(outcome: str) -> str:

@@ -20,6 +20,8 @@ JP = Deployment(name="jp", region="ap-northeast-1", home=True)
 US = Deployment(name="us", region="us-east-1")
 EU = Deployment(name="eu", region="eu-west-1")
 
+HOME = JP
+
 DEPLOYMENTS: tuple[Deployment, ...] = (JP, US, EU)
 
 

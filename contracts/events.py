@@ -19,7 +19,13 @@ SKIPPED_NO_NEW_LABELS = "SkippedNoNewLabels"
 REJECTED_LABELS = "RejectedLabels"
 FAILED = "Failed"
 
-OUTCOMES: tuple[str, ...] = (
+# Further ends of the receive machine, which runs outside home.
+RECEIVED = "Received"
+REFUSED = "Refused"  # home's copy is not what home signed, or older than what serves
+UP_TO_DATE = "UpToDate"
+SKIPPED_REJECTED = "SkippedRejected"  # this region went back from that version and waits for a newer one
+
+RETRAIN_OUTCOMES: tuple[str, ...] = (
     PROMOTED,
     REJECTED,
     NOT_PROMOTED,
@@ -31,10 +37,21 @@ OUTCOMES: tuple[str, ...] = (
     REJECTED_LABELS,
     FAILED,
 )
+RECEIVE_OUTCOMES: tuple[str, ...] = (
+    RECEIVED,
+    REFUSED,
+    UP_TO_DATE,
+    NOT_PROMOTED,
+    SKIPPED_LEASED,
+    SKIPPED_FROZEN,
+    SKIPPED_REJECTED,
+    FAILED,
+)
+OUTCOMES: tuple[str, ...] = (*RETRAIN_OUTCOMES, *(o for o in RECEIVE_OUTCOMES if o not in RETRAIN_OUTCOMES))
 
 LABELS_EDITED = "LabelsEdited"  # a batch changed labels that were there; who, when, why is in label_edits
 
 AUDITED: tuple[str, ...] = (*OUTCOMES, LABELS_EDITED)  # what the audit function records
 
 MODES: tuple[str, ...] = ("retrain", "reconcile", "rollback")
-TRIGGERS: tuple[str, ...] = ("weekly", "drift", "manual", "spec-change")
+TRIGGERS: tuple[str, ...] = ("weekly", "drift", "manual", "spec-change", "hourly")

@@ -60,6 +60,31 @@ class PromoteEnv(Environment):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnnounceEnv(Environment):
+    CONTROL_TABLE: str
+    ARTIFACTS_BUCKET: str
+    SIGNING_KEY_ARN: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceivePlanEnv(Environment):
+    CONTROL_TABLE: str
+    HOME_BUCKET: str  # home's artifacts bucket, read below models/SLUG/ only
+    HOME_REGION: str
+    HOME_KEY_SHA256: str  # of home's public signing key; `unset` refuses everything
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiveCopyEnv(Environment):
+    ARTIFACTS_BUCKET: str
+    SIGNING_KEY_ARN: str  # this region's own
+    SERVING_IMAGE: str
+    HOME_BUCKET: str
+    HOME_REGION: str
+    HOME_KEY_SHA256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditEnv(Environment):
     AUDIT_TABLE: str
 
@@ -104,6 +129,7 @@ class FunctionContract:
     timeout_s: int = 30
     memory_mb: int = 256
     asynchronous: bool = False  # invoked by an event: needs a dead-letter queue
+    only_at: str = ""  # `home` or `receiving`; empty: in every deployment
 
     @property
     def handler(self) -> str:
@@ -165,6 +191,23 @@ PROMOTE = FunctionContract(
     actions=("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:ConditionCheckItem", *_KMS_DATA,
              "sagemaker:DescribeModelPackage", "sagemaker:UpdateModelPackage"),
 )
+ANNOUNCE = FunctionContract(
+    # writes naming.announcement(slug) and nothing else
+    name="announce", environment=AnnounceEnv, only_at="home",
+    actions=("dynamodb:GetItem", "s3:PutObject", *_KMS_DATA, "kms:Sign", "kms:GetPublicKey"),
+)
+RECEIVE_PLAN = FunctionContract(
+    # of S3, models/SLUG/ of home's artifacts bucket only
+    name="receive_plan", environment=ReceivePlanEnv, timeout_s=120, only_at="receiving",
+    actions=(*_READ_OBJECTS, *_KMS_DATA, "dynamodb:GetItem", "sagemaker:DescribeModelPackage",
+             "sagemaker:ListModelPackages"),
+)
+RECEIVE_COPY = FunctionContract(
+    # outside the VPC, whose S3 endpoint refuses cross-region reads; goes on in another call when time is short
+    name="receive_copy", environment=ReceiveCopyEnv, timeout_s=900, memory_mb=1024, only_at="receiving",
+    actions=(*_READ_OBJECTS, "s3:PutObject", *_KMS_DATA, "kms:Sign", "kms:Verify", "sagemaker:CreateModelPackage",
+             "sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"),
+)
 DRIFT_MONITOR = FunctionContract(
     # capture/SLUG/ and feedback/SLUG/ in the capture bucket, models/SLUG/ in the artifacts bucket
     name="drift_monitor", environment=DriftMonitorEnv, timeout_s=300, memory_mb=1024, asynchronous=True,
@@ -187,5 +230,5 @@ IMAGE_BUILDER = FunctionContract(
 
 FUNCTIONS: dict[str, FunctionContract] = {f.name: f for f in (
     LEASE, KILL_SWITCHES, AUDIT, AUDIT_CHECKPOINT, RUN_PLAN, JUDGE, PUBLISH, RELEASE_PLAN, RELEASE_CHECK, PROMOTE,
-    DRIFT_MONITOR, DRIFT_TRIGGER, FREEZE_GUARD, IMAGE_BUILDER,
+    ANNOUNCE, RECEIVE_PLAN, RECEIVE_COPY, DRIFT_MONITOR, DRIFT_TRIGGER, FREEZE_GUARD, IMAGE_BUILDER,
 )}

@@ -136,6 +136,11 @@ def no_champion_prefix(slug: str) -> str:
     return f"models/{slug}/none/"
 
 
+def announcement(slug: str) -> str:
+    """What home says of the version it serves; the only key below `models/SLUG/` that is ever written anew."""
+    return f"models/{slug}/promoted.json"
+
+
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.sig"
 EVALUATION_FILE = "evaluation.json"
@@ -190,6 +195,14 @@ def retrain_state_machine(slug: str) -> str:
 
 def release_state_machine(slug: str) -> str:
     return f"{PROJECT}-{slug}-release"
+
+
+def receive_state_machine(slug: str) -> str:
+    return f"{PROJECT}-{slug}-receive"
+
+
+def receive_schedule(slug: str) -> str:
+    return f"{PROJECT}-{slug}-receive"
 
 
 def label_ingest_state_machine() -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from contracts import naming
 from contracts.gates import Gate, MetricGate
 from contracts.kill_switches import Flag, promotion_flag
+from contracts.registry import RegistryContract
 from contracts.serving import CanaryPolicy
 
 MIN_DEADLINE_MS = 10  # below this no share of it is worth a network call
@@ -157,6 +158,7 @@ class StoryContract:
     schedule: Schedule
     labels: LabelPolicy
     gates: tuple[Gate, ...]
+    registry: RegistryContract
     slos: tuple[Slo, ...]
     monitors: tuple[DriftMonitor, ...]
     feature_groups: tuple[FeatureGroupContract, ...]

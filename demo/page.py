@@ -29,6 +29,8 @@ TITLES = {
     "deploy_keeps_promotion": "A deploy keeps the promotion",
     "two_retrains_one_lease": "Two retrains, one lease",
     "answer_lost": "An answer is lost",
+    "artifact_tampered": "A byte is flipped",
+    "region_receives_signed_copy": "Another region receives",
 }
 MADE_AND_REAL = (
     ("Templates", "real", "the same CloudFormation files that an AWS account gets"),

@@ -28,7 +28,19 @@ from contracts.datasets import LabelFileError, is_golden
 from contracts.deployments import DEPLOYMENTS
 from contracts.stories import story
 from demo import report
-from demo.scenes import deploy, drift, fabric_cache, first_promotion, lease, recovery, serve, switches, worse_candidate
+from demo.scenes import (
+    artifacts,
+    deploy,
+    drift,
+    fabric_cache,
+    first_promotion,
+    lease,
+    recovery,
+    regions,
+    serve,
+    switches,
+    worse_candidate,
+)
 from demo.stage import Material, SceneFailed, Stage
 from demo.world import ROOT, World, WorldError, claim, embedded_aws, sweep, synthesise
 
@@ -48,11 +60,13 @@ SCENES: tuple[tuple[str, Scene], ...] = (
     ("ssm_unreachable", switches.ssm_unreachable),
     ("flag_flipped_midway", switches.flag_flipped_midway),
     ("drift_retrains", drift.drift_retrains),
+    ("artifact_tampered", artifacts.artifact_tampered),
     ("rollback", recovery.rollback),
     ("deploy_keeps_promotion", recovery.deploy_keeps_promotion),
     ("two_retrains_one_lease", lease.two_retrains_one_lease),
     ("answer_lost", recovery.answer_lost),
     ("fabric_survives_cache_loss", fabric_cache.fabric_survives_cache_loss),
+    ("region_receives_signed_copy", regions.region_receives_signed_copy),
 )
 NEEDED_BY_ALL = ("deploy", "first_promotion")
 # What a scene may run into; anything else is a bug of the demo itself and should stop it loudly.

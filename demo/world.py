@@ -35,6 +35,7 @@ class World:
     folder: Path
     deployment: Deployment
     endpoint_url: str
+    clock_factor: float
 
     @property
     def data_dir(self) -> Path:
@@ -63,10 +64,17 @@ class World:
 
 
 @contextmanager
-def embedded_aws(folder: Path, *, deployment: Deployment, clock_factor: float) -> Iterator[World]:
-    """A running, empty embedded AWS; stopped on the way out, also after Ctrl-C."""
+def embedded_aws(
+    folder: Path, *, deployment: Deployment, clock_factor: float, peers: Mapping[str, str] | None = None
+) -> Iterator[World]:
+    """A running, empty embedded AWS; stopped on the way out, also after Ctrl-C.
+
+    `peers`: region -> endpoint URL of another one, which is that region to it.
+    """
     port = free_port()
-    world = World(folder=folder, deployment=deployment, endpoint_url=f"http://localhost:{port}")
+    world = World(
+        folder=folder, deployment=deployment, endpoint_url=f"http://localhost:{port}", clock_factor=clock_factor
+    )
     try:
         _local(
             [
@@ -80,6 +88,7 @@ def embedded_aws(folder: Path, *, deployment: Deployment, clock_factor: float) -
                 deployment.region,
                 "--clock-factor",
                 f"{clock_factor:g}",
+                *(part for region, url in (peers or {}).items() for part in ("--peer", f"{region}={url}")),
             ],
             "start of the embedded AWS",
         )
@@ -110,8 +119,8 @@ def sweep(parent: Path, prefix: str) -> None:
         owner = folder / OWNER
         if owner.exists() and _runs(int(owner.read_text("utf-8") or 0)):
             continue
-        if (folder / "aws").exists():
-            _local(["down", "--data-dir", str(folder / "aws")], "stop of a stale embedded AWS")
+        for data_dir in (*folder.glob("aws"), *folder.glob("*/aws")):  # a second region's lies one deeper
+            _local(["down", "--data-dir", str(data_dir)], "stop of a stale embedded AWS")
         shutil.rmtree(folder, ignore_errors=True)
 
 

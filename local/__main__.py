@@ -34,6 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--data-dir", type=Path, default=_DEFAULT_DATA_DIR, help=f"default {_DEFAULT_DATA_DIR}")
     up.add_argument("--clock-factor", type=float, default=1.0, help="waits and alarm periods are divided by it")
     up.add_argument("--region", default="us-east-1", help="for stacks that name none")
+    up.add_argument("--peer", action="append", default=[], metavar="REGION=URL",
+                    help="another embedded AWS, which is that region (may repeat); S3 is read there")
     up.add_argument("--detach", action="store_true", help="leave it running and return")
     into = commands.add_parser("deploy", help="deploy an assembly into one that runs")
     into.add_argument("--cdk-out", type=Path, required=True)
@@ -49,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(arguments: argparse.Namespace) -> int:
     config = LocalConfig(data_dir=arguments.data_dir, port=arguments.port, region=arguments.region,
-                         clock_factor=arguments.clock_factor)
+                         clock_factor=arguments.clock_factor, peers=_pairs("--peer", arguments.peer, "REGION=URL"))
     running = server.start(config)
     print(f"embedded AWS at {running.endpoint_url} (pid {running.pid}, log {running.log_path})", flush=True)
     try:
@@ -79,15 +81,19 @@ def _deploy(arguments: argparse.Namespace) -> int:
             raise server.ServerError(f"no embedded AWS runs on {arguments.data_dir}: start one with "
                                      "`python -m local up`")
         url = found.endpoint_url
-    tags = {}
-    for pair in arguments.tag:
+    deploy(arguments.cdk_out, endpoint_url=url, region=arguments.region, stacks=arguments.stack,
+           tags=_pairs("--tag", arguments.tag, "K=V"), progress=lambda text: print(text, flush=True))
+    return 0
+
+
+def _pairs(option: str, given: list[str], wanted: str) -> dict[str, str]:
+    pairs = {}
+    for pair in given:
         key, separator, value = pair.partition("=")
         if not separator:
-            raise ValueError(f"--tag wants K=V, got {pair!r}")
-        tags[key] = value
-    deploy(arguments.cdk_out, endpoint_url=url, region=arguments.region, stacks=arguments.stack, tags=tags,
-           progress=lambda text: print(text, flush=True))
-    return 0
+            raise ValueError(f"{option} wants {wanted}, got {pair!r}")
+        pairs[key] = value
+    return pairs
 
 
 def _down(arguments: argparse.Namespace) -> int:

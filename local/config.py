@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 ACCOUNT = "000000000000"  # ministack's default account
@@ -21,6 +22,7 @@ class LocalConfig:
     port: int = 0
     region: str = "us-east-1"
     clock_factor: float = 1.0
+    peers: Mapping[str, str] = field(default_factory=dict)  # region -> endpoint URL of the embedded AWS that is it
 
     def __post_init__(self) -> None:
         if self.clock_factor < 1:

@@ -9,10 +9,11 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from local import object_keys
+from local import api_actions, object_keys
 from local.config import LocalConfig
 from local.events import schedules
 from local.faults import Call, Fault, Faults
+from local.peers import Peers
 
 _KEPT_CALLS = 20_000
 _ALIASES = {"monitoring": "cloudwatch"}  # the router's name -> the name that people use
@@ -29,6 +30,7 @@ class Front:
         self.faults = Faults()
         self.calls: collections.deque[dict[str, Any]] = collections.deque(maxlen=_KEPT_CALLS)
         self._ministack = ministack_app
+        self._peers = Peers(config, ministack_app)
         self._dispatch = ministack_app._dispatch_service_request
         self._special = ministack_app._handle_special_data_plane_request
         # calls to localhost stand for TLS, so that a policy that denies aws:SecureTransport=false lets them pass;
@@ -49,12 +51,17 @@ class Front:
     async def dispatch(self, method: str, path: str, headers: dict[str, str], body: bytes,
                        query: dict[str, Any], request_id: str) -> Any:
         call, action = self._identify(method, path, headers, body, query)
-        fault = self.faults.take(call)
+        fault, elsewhere = self.faults.take(call), self._peers.region_of(headers, query)
 
         async def go_on() -> Any:
+            if elsewhere:
+                return await self._peers.ask(elsewhere, method, action, call.resource, headers, query, request_id)
             refused = None
             if self._ministack.AUTH:
-                refused = object_keys.refusal(method, action, call.resource, headers, query, request_id)
+                refused = object_keys.refusal(
+                    method, action, call.resource, headers, query, request_id) or api_actions.refusal(
+                    (call.service, call.operation), _router_name(call.service), headers, body, query, request_id,
+                    self.config.account)
             return refused or await self._dispatch(method, path, headers, body, query, request_id)
 
         answer = await self._with_fault(fault, call, action, headers, request_id, go_on)
@@ -66,6 +73,8 @@ class Front:
     async def special(self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any],
                       request_id: str, **more: Any) -> Any:
         """S3 with the bucket in the host name and other data planes; they answer None for what is not theirs."""
+        if self._peers.region_of(headers, query):
+            return await self.dispatch(method, path, headers, body, query, request_id)
         answer = await self._special(method, path, headers, body, query, request_id, **more)
         if answer is not None:
             call, action = self._identify(method, path, headers, body, query)
@@ -90,7 +99,7 @@ class Front:
         from ministack.core.iam_actions import access_denied_response
 
         principal = f"arn:aws:sts::{self.config.account}:assumed-role/{call.role}"
-        router_name = next((k for k, v in _ALIASES.items() if v == call.service), call.service)
+        router_name = _router_name(call.service)
         if fault.kind == "deny":
             return access_denied_response(router_name, action, principal, request_id, headers=headers)
         code, text, status = _CODES["throttle" if fault.kind == "throttle" else "error"]
@@ -147,6 +156,10 @@ def _fire(wanted: dict[str, Any]) -> tuple[int, bytes]:
     except KeyError as error:
         return 404, json.dumps({"error": str(error.args[0])}).encode()
     return 200, b"{}"
+
+
+def _router_name(service: str) -> str:
+    return next((name for name, alias in _ALIASES.items() if alias == service), service)
 
 
 def _operation(path: str, headers: dict[str, str], query: dict[str, Any]) -> str:

@@ -24,9 +24,9 @@ def refusal(
         return None
     bucket, _, key = resource.removeprefix("arn:aws:s3:::").partition("/")
     for kms_action, key_id in _asked(method, action, bucket, key, headers, query):
-        denied = _denied(kms_action, key_id, headers, query, request_id)
-        if denied is not None:
-            return denied
+        refused = denied(kms_action, key_id, headers, query, request_id)
+        if refused is not None:
+            return refused
     return None
 
 
@@ -70,9 +70,10 @@ def _kms_key(headers: dict[str, str]) -> str:
     return headers.get(_KEY, "") if headers.get(_SSE, "").startswith("aws:kms") else ""
 
 
-def _denied(
+def denied(
     action: str, key_id: str, headers: dict[str, str], query: dict[str, Any], request_id: str
 ) -> Answer | None:
+    """AccessDenied when the caller may not use the key through S3 of the region that the request is signed for."""
     from ministack.core.iam_actions import access_denied_response, identity_denial_message
     from ministack.core.iam_evaluator import EvalResult, enforce
     from ministack.core.router import extract_access_key_id, extract_region

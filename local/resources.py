@@ -1,6 +1,6 @@
 """Resources of calls that ministack would authorise on something else: names in a list, a database taken for a table.
 
-The first name of a list stands for the request.
+The first name of a list stands for the request; api_actions asks for the others.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from mlplatform.rules import Acknowledged
 
 from contracts import naming
-from contracts.deployments import Deployment
+from contracts.deployments import HOME, Deployment
 from contracts.story import StoryContract
 
 
@@ -72,6 +72,7 @@ def _platform(lake: str, artifacts: str) -> Iterator[Acknowledged]:
 def _story(stack: str, story: StoryContract, *, home: bool, buckets: dict[str, str]) -> Iterator[Acknowledged]:
     slug, functions = story.slug, f"{stack}/Functions/Room"
     traced = "RunPlan Judge Publish Promote ReleaseCheck DriftTrigger"
+    traced += " Announce" if home else " ReceivePlan ReceiveCopy"
     yield _wildcard("*", *_all(functions, traced), because=_TRACING)
     yield _wildcard("*", *_all(functions, "ReleasePlan DriftMonitor"), because=_METRICS)
     jobs = (f"{stack}/Training/{name}Role" for name in ("Prepare", "Train", "Evaluate"))
@@ -82,11 +83,30 @@ def _story(stack: str, story: StoryContract, *, home: bool, buckets: dict[str, s
     yield Acknowledged(finding="AwsSolutions-L1", because=_LATEST,
                        at=_all(functions, f"{traced} ReleasePlan DriftMonitor", ending="Default"))
     queues = [f"{stack}/Retrain/SpecChange", f"{stack}/Drift/Hourly"]
-    queues += [f"{stack}/Retrain/Weekly", f"{stack}/Drift/Trigger", f"{stack}/Drift/Deferred"] if home else []
+    queues += [f"{stack}/Retrain/Weekly", f"{stack}/Drift/Trigger", f"{stack}/Drift/Deferred"] if home else \
+        [f"{stack}/Receive/Hourly"]
     yield Acknowledged(finding="AwsSolutions-SQS3", because=_QUEUE,
                        at=tuple(f"{q}/Undelivered/Resource" for q in queues))
     yield from _story_buckets(stack, story, buckets)
     yield from _story_services(stack, slug, [naming.pascal(g.name) for g in story.feature_groups])
+    if not home:
+        yield from _receiving(stack, slug, buckets["Artifacts"])
+
+
+def _receiving(stack: str, slug: str, artifacts: str) -> Iterator[Acknowledged]:
+    functions, machine = f"{stack}/Functions/Room", f"{stack}/Receive/Machine/Role"
+    both, models = _all(functions, "ReceivePlan ReceiveCopy"), naming.all_models_prefix(slug)
+    yield _wildcard("*", machine, because=_MACHINE)
+    yield _wildcard(f"{_OURS.format('states')}:execution:{naming.release_state_machine(slug)}:*", machine,
+                    because="a child execution is named after its run")
+    yield _wildcard(f"{_OURS.format('sagemaker')}:model-package/{naming.model_package_group(slug)}/*", *both,
+                    because="every version makes its own, by name prefix")
+    yield _wildcard(f"{artifacts}/{models}*", *_all(functions, "ReceiveCopy"), because=_KEYS)
+    home = naming.bucket(naming.ARTIFACTS, HOME.name, "<AWS::AccountId>")
+    yield _wildcard(f"arn:<AWS::Partition>:s3:::{home}/{models}*", *both, because=_KEYS)
+    yield _wildcard(f"arn:<AWS::Partition>:kms:{HOME.region}:<AWS::AccountId>:key/*", *both,
+                    because="the id of home's data key can't be known here; the grant holds through S3 of home only, "
+                            "where the role reads nothing but published models")
 
 
 def _story_buckets(stack: str, story: StoryContract, buckets: dict[str, str]) -> Iterator[Acknowledged]:

@@ -23,5 +23,6 @@ class OperationsStack(Stack):
         super().__init__(scope, id_, **options)
         contracts = [story.story for story in stories]
         FreezeGuard(self, "FreezeGuard", stories=contracts, key=data.key)
-        PlatformAlarms(self, "Alarms", stories=contracts, topic_arn=platform.on_call.topic.topic_arn)
-        OperationsDashboard(self, "Dashboard", deployment=deployment.name, stories=contracts)
+        PlatformAlarms(self, "Alarms", stories=contracts, home=deployment.home,
+                       topic_arn=platform.on_call.topic.topic_arn)
+        OperationsDashboard(self, "Dashboard", deployment=deployment, stories=contracts)

@@ -13,6 +13,7 @@ from mlplatform.kill_switches import KillSwitches
 from mlplatform.label_platform import FreezeJob, LabelJobProps
 from mlplatform.model_registry import ModelRegistry
 from mlplatform.realtime_endpoint import RealtimeEndpoint, RealtimeEndpointProps
+from mlplatform.receive_workflow import ReceiveWorkflow, ReceiveWorkflowProps
 from mlplatform.retrain_workflow import RetrainWorkflow, RetrainWorkflowProps
 from mlplatform.story_functions import StoryFunctions, StoryFunctionsProps
 from mlplatform.training_pipeline import TrainingPipeline, TrainingPipelineProps
@@ -43,8 +44,8 @@ class RealtimeStoryStack(Stack):
         endpoint = RealtimeEndpoint(self, "Endpoint", props=RealtimeEndpointProps(
             story=story, image=serving_image, buckets=buckets, network=network, key=key, topic_arn=topic_arn))
         functions = StoryFunctions(self, "Functions", props=StoryFunctionsProps(
-            story=story, buckets=buckets, control=data.control, audit=data.audit, registry=registry, key=key,
-            signing_key=data.signing_key, serving_image=serving_image))
+            story=story, deployment=deployment, buckets=buckets, control=data.control, audit=data.audit,
+            registry=registry, key=key, signing_key=data.signing_key, serving_image=serving_image))
 
         shared = platform.functions
         release = EndpointRelease(self, "Release", story=story, serving_role_arn=endpoint.role.role_arn, key=key,
@@ -59,7 +60,14 @@ class RealtimeStoryStack(Stack):
                 story=story, image=training_image, buckets=buckets, network=network, key=key)),
             functions={"Lease": shared.lease.arn, "KillSwitches": shared.kill_switches.arn,
                        "Audit": shared.audit.arn, "RunPlan": functions.run_plan.arn, "Judge": functions.judge.arn,
-                       "Publish": functions.publish.arn, "Promote": functions.promote.arn}))
+                       "Publish": functions.publish.arn, "Promote": functions.promote.arn,
+                       **({"Announce": functions.announce.arn} if deployment.home else {})}))
+        if not deployment.home:
+            ReceiveWorkflow(self, "Receive", props=ReceiveWorkflowProps(
+                story=story, release=release.machine, topic_arn=topic_arn, key=key,
+                functions={"Lease": shared.lease.arn, "KillSwitches": shared.kill_switches.arn,
+                           "Audit": shared.audit.arn, "Promote": functions.promote.arn,
+                           "ReceivePlan": functions.receive_plan.arn, "ReceiveCopy": functions.receive_copy.arn}))
         DriftMonitor(self, "Drift", props=DriftMonitorProps(
             story=story, deployment=deployment, topic_arn=topic_arn, monitor=functions.drift_monitor,
             trigger=functions.drift_trigger(machine_arn=self.retrain.machine.arn)))

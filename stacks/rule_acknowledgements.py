@@ -24,6 +24,7 @@ RULE_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
     Acknowledged(finding="EncryptedWithOwnKey", because=_DEAD_LETTERS,
                  at=("*/Retrain/Weekly/Undelivered/Resource", "*/Retrain/SpecChange/Undelivered/Resource",
                      "*/Drift/Hourly/Undelivered/Resource", "*/Drift/Trigger/Undelivered/Resource",
+                     "*/Receive/Hourly/Undelivered/Resource",
                      "*/Drift/Deferred/Undelivered/Resource", "Platform/Functions/SignAuditHeads/Undelivered/Resource",
                      "Operations/FreezeGuard/OnFreeze/Undelivered/Resource")),
     Acknowledged(finding="JobNetworkIsolation", at=("Platform/LabelIngest/Machine/Default",

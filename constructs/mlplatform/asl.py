@@ -14,8 +14,8 @@ Retries = list[dict[str, Any]]
 
 # Errors that a second try can't change: said on purpose by a function, or a refused call.
 PERMANENT_ERRORS = (
-    "LeaseLost", "SignatureInvalid", "EvidenceMissing", "NeverPromoted", "VersionRejected", "PointerMoved",
-    "InvalidInput", "States.ParameterPathFailure", "States.Permissions",
+    "LeaseLost", "SignatureInvalid", "EvidenceMissing", "NeverPromoted", "VersionRejected", "OlderVersion",
+    "PointerMoved", "InvalidInput", "States.ParameterPathFailure", "States.Permissions",
 )
 _BACKOFF = {"IntervalSeconds": 2, "BackoffRate": 2.0, "MaxDelaySeconds": 60, "JitterStrategy": "FULL"}
 

@@ -19,7 +19,7 @@ from contracts import metrics, naming, workflow
 from contracts.instances import takes_volume_key
 from contracts.story import StoryContract
 from mlplatform import asl
-from mlplatform.policies import allow, arn, arn_of, pass_role, put_metrics
+from mlplatform.policies import allow, arn, arn_of, hand_key_to_aws, pass_role, put_metrics
 from mlplatform.realtime_endpoint import read_guardrails
 from mlplatform.state_machine import StateMachine
 
@@ -160,10 +160,11 @@ class EndpointRelease(Construct):
         names = {kind: arn("sagemaker", f"{kind}/{naming.endpoint(slug)}-v*")
                  for kind in ("model", "endpoint-config")}
         endpoint = arn("sagemaker", f"endpoint/{naming.endpoint(slug)}")
+        encrypts_volume = takes_volume_key(story.serving.instance_type)
         self.machine = StateMachine(
             self, "Machine", name=naming.release_state_machine(slug), start="TokenGiven", key=key,
             comment=f"{story.entry.code}: make one version of {slug} what its endpoint serves",
-            states=release_states(slug=slug, encrypts_volume=takes_volume_key(story.serving.instance_type)),
+            states=release_states(slug=slug, encrypts_volume=encrypts_volume),
             substitutions=functions,
             statements=[
                 allow("lambda:InvokeFunction", on=list(functions.values())),
@@ -175,7 +176,7 @@ class EndpointRelease(Construct):
                 allow("sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint", on=endpoint),
                 pass_role([serving_role_arn], to="sagemaker.amazonaws.com"),
                 read_guardrails(slug),  # SageMaker reads them for whoever asks for the update
-                allow("kms:CreateGrant", on=arn_of(key), when={"Bool": {"kms:GrantIsForAWSResource": "true"}}),
+                *([hand_key_to_aws(arn_of(key))] if encrypts_volume else []),
                 put_metrics(metrics.NAMESPACE),
             ],
         )

@@ -70,7 +70,7 @@ class _LabelJob(Construct):
         self.role = sagemaker_role(
             self, "Role", description=description, statements=statements, log_group="ProcessingJobs",
             image_repository=naming.image_repository("training"), key_arn=arn_of(props.key),
-            network=props.network if props.network.api_jobs_inside else None,
+            network=props.network if props.network.api_jobs_inside else None, encrypts_volume=True,
         )
 
     def _request(self, *, name_path: str, arguments: str, inputs: list[dict[str, Any]],

@@ -11,6 +11,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 
 from constructs import Construct
 from contracts import events, metrics, naming, records
+from contracts.deployments import Deployment
 from contracts.language import LANGUAGES
 from contracts.story import StoryContract
 from mlplatform.policies import token_arn
@@ -20,16 +21,19 @@ _WIDTH, _HEIGHT = 12, 6  # two widgets a row; a row has 24 columns
 
 
 class OperationsDashboard(Construct):
-    def __init__(self, scope: Construct, id_: str, *, deployment: str, stories: Sequence[StoryContract]) -> None:
+    def __init__(self, scope: Construct, id_: str, *, deployment: Deployment,
+                 stories: Sequence[StoryContract]) -> None:
         super().__init__(scope, id_)
         region = Stack.of(self).region
-        widgets = [w for story in stories for w in self._story(story, region)]
+        # Each machine has ends of its own; what never happens here is no line.
+        outcomes = events.RETRAIN_OUTCOMES if deployment.home else events.OUTCOMES
+        widgets = [w for story in stories for w in self._story(story, region, outcomes)]
         for i, widget in enumerate(widgets):
             widget |= {"x": (i % 2) * _WIDTH, "y": (i // 2) * _HEIGHT, "width": _WIDTH, "height": _HEIGHT}
-        cloudwatch.CfnDashboard(self, "Default", dashboard_name=f"{naming.PROJECT}-{deployment}",
+        cloudwatch.CfnDashboard(self, "Default", dashboard_name=f"{naming.PROJECT}-{deployment.name}",
                                 dashboard_body=json.dumps({"widgets": widgets}, separators=(",", ":")))
 
-    def _story(self, story: StoryContract, region: str) -> list[Widget]:
+    def _story(self, story: StoryContract, region: str, outcomes: Sequence[str]) -> list[Widget]:
         slug = story.slug
         variant = ["EndpointName", naming.endpoint(slug), "VariantName", records.VARIANT]
         machine = ["StateMachineArn", token_arn("states", f"stateMachine:{naming.retrain_state_machine(slug)}")]
@@ -48,7 +52,7 @@ class OperationsDashboard(Construct):
                 for language in LANGUAGES]),
             _graph(f"{slug}: outcomes of runs", region, [
                 _own(metrics.RETRAIN_OUTCOME, stat="Sum", story=slug, outcome=outcome)
-                for outcome in events.OUTCOMES]),
+                for outcome in outcomes]),
             _graph(f"{slug}: executions", region, [
                 ["AWS/States", name, *machine, {"stat": "Sum"}]
                 for name in ("ExecutionsStarted", "ExecutionsFailed", "ExecutionsTimedOut")]),

@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from constructs import Construct
-from contracts import functions, metrics, naming
+from contracts import events, functions, metrics, naming
 from contracts.story import StoryContract
 from mlplatform.on_call import AlarmProps, alarm
 from mlplatform.policies import token_arn
 
 
 class PlatformAlarms(Construct):
-    def __init__(self, scope: Construct, id_: str, *, stories: Sequence[StoryContract], topic_arn: str) -> None:
+    def __init__(self, scope: Construct, id_: str, *, stories: Sequence[StoryContract], home: bool,
+                 topic_arn: str) -> None:
         super().__init__(scope, id_)
-        found = [*self._machines(stories), *self._functions(stories)]
+        found = [*self._machines(stories, home=home), *self._functions(stories)]
+        if not home:
+            found += [self._refused(story.slug) for story in stories]
         for story in stories:
             found += [self._deadline(story), *self._fallbacks(story), self._capture(story.slug)]
         for props in found:
@@ -26,11 +29,12 @@ class PlatformAlarms(Construct):
     def _machine(self, name: str) -> dict[str, str]:
         return {"StateMachineArn": token_arn("states", f"stateMachine:{name}")}
 
-    def _machines(self, stories: Sequence[StoryContract]) -> Iterator[AlarmProps]:
+    def _machines(self, stories: Sequence[StoryContract], *, home: bool) -> Iterator[AlarmProps]:
         watched = [(naming.label_ingest_state_machine(), "label-ingest-failed")]
         for story in stories:
             watched += [(naming.retrain_state_machine(story.slug), "retrain-failed"),
                         (naming.release_state_machine(story.slug), "release-failed")]
+            watched += [] if home else [(naming.receive_state_machine(story.slug), "receive-failed")]
         for name, runbook in watched:
             for metric, ending in (("ExecutionsFailed", "failed"), ("ExecutionsTimedOut", "timed-out")):
                 yield AlarmProps(name=f"{name}-{ending}", says=f"An execution of {name} {ending.replace('-', ' ')}.",
@@ -43,6 +47,14 @@ class PlatformAlarms(Construct):
             name=f"{name}-late", says=f"A run of {name} took longer than {limit_s // 3_600} hours.",
             runbook="retrain-late", namespace="AWS/States", metric="ExecutionTime", statistic="Maximum",
             threshold=limit_s * 1_000, dimensions=self._machine(name))
+
+    @staticmethod
+    def _refused(slug: str) -> AlarmProps:
+        return AlarmProps(
+            name=f"{naming.PROJECT}-{slug}-signed-copy-refused", runbook="signed-copy-refused",
+            says=f"{slug}: what home offers was refused: not what home signed, or older than what serves.",
+            namespace=metrics.NAMESPACE, metric=metrics.RETRAIN_OUTCOME, threshold=0, period_s=3_600,
+            dimensions=metrics.dimensions(metrics.RETRAIN_OUTCOME, story=slug, outcome=events.REFUSED))
 
     @staticmethod
     def _functions(stories: Sequence[StoryContract]) -> Iterator[AlarmProps]:

@@ -70,6 +70,16 @@ def use_key(key_arn: str) -> Statement:
     return allow("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey", on=key_arn)
 
 
+def open_with_key(key_arn: str) -> Statement:
+    """Read what is encrypted under a key."""
+    return allow("kms:Decrypt", on=key_arn)
+
+
+def hand_key_to_aws(key_arn: str) -> Statement:
+    """For services that encrypt a volume: EBS uses the key by a grant, which only AWS services may be given."""
+    return allow("kms:CreateGrant", on=key_arn, when={"Bool": {"kms:GrantIsForAWSResource": "true"}})
+
+
 def read_prefixes(bucket_arn: str, *prefixes: str) -> list[Statement]:
     """Get and list exactly these prefixes of a bucket."""
     return [

@@ -45,6 +45,7 @@ class RealtimeEndpoint(Construct):
         self.role = sagemaker_role(
             self, "Role", description=f"Serves {slug}", log_group=f"Endpoints/{self.name}",
             image_repository=naming.image_repository("serving"), key_arn=arn_of(props.key), network=props.network,
+            writes=False,
             statements=[
                 *read_prefixes(props.buckets.artifacts.bucket_arn, naming.all_models_prefix(slug)),
                 read_guardrails(slug),  # SageMaker reads them as the endpoint's role

@@ -10,29 +10,28 @@ from __future__ import annotations
 from typing import Any
 
 from contracts import events, workflow
-from mlplatform import asl
+from mlplatform import asl, leased_run
 from mlplatform.asl import State
 from mlplatform.label_platform import start
+from mlplatform.leased_run import UNDO, States, promotion, release_child, take_lease
 
-States = dict[str, State]
 FAILURE = "StopPipelineIfRunning"  # where every Catch leads
 
-_SWITCHES = ("mode", "may_retrain", "may_release", "may_promote", "reasons")
-_UNDO = {"version": "current", "heed_switches": False, "undo": True}  # back to what the pointer names
-_ENDS = tuple(outcome for outcome in events.OUTCOMES if outcome != events.FAILED)
+_ENDS = tuple(outcome for outcome in events.RETRAIN_OUTCOMES if outcome != events.FAILED)
 
 
 def retrain_states(*, slug: str, home: bool, freeze_request: dict[str, Any]) -> States:
     return {
-        **_entry(slug, home=home), **_labels(freeze_request), **_training(), **_judgement(), **_release(),
-        **_rollback(), **_reconcile(), **_endings(), **_failure(),
+        **_entry(slug, home=home), **_labels(freeze_request), **_training(), **_judgement(),
+        **leased_run.release_and_promote(
+            brings={"label_version_to.$": "$.freeze.answer.label_version_to", "verdict_uri.$": "$.verdict.verdict_uri"},
+            next_="Announce" if home else "AsPromoted", on_error=FAILURE),
+        **_rollback(home=home), **(_announcement() if home else {}), **_reconcile(), **_endings(), **_failure(),
     }
 
 
 def _entry(slug: str, *, home: bool) -> States:
     retrain = "TakeLease" if home else "NotHome"
-    lease = {"story.$": "$.story", "holder.$": "$.execution", "action": "take"}
-    fields = ("leased", "token", "holder")
     return {
         "Defaults": asl.put({"mode": "retrain", "trigger": "manual", "reason": "", "hyperparameters": {}},
                             at="$.defaults", next_="ReadInput"),
@@ -46,12 +45,10 @@ def _entry(slug: str, *, home: bool) -> States:
         **({} if home else {"NotHome": asl.fail(
             "NotHome", "Only the home deployment trains; this one receives signed copies and can reconcile or "
                        "roll back")}),
-        "TakeLease": asl.function("Lease", {**lease, "preempt": False}, result="$.lease", fields=fields,
-                                  next_="Leased", on_error=FAILURE),
+        "TakeLease": take_lease(next_="Leased", on_error=FAILURE),
         "Leased": asl.choose(asl.equals("$.lease.leased", True, "ReadSwitches"), default="AsSkippedLeased"),
         # A roll-back pre-empts: whoever held the lease can no longer write the pointer.
-        "TakeLeaseNow": asl.function("Lease", {**lease, "preempt": True}, result="$.lease", fields=fields,
-                                     next_="RollBackToPrevious", on_error=FAILURE),
+        "TakeLeaseNow": take_lease(next_="RollBackToPrevious", on_error=FAILURE, preempt=True),
         "ReadSwitches": _switches("MayRun"),
         "MayRun": asl.choose(
             asl.equals("$.switches.mode", "frozen", "AsSkippedFrozen"),
@@ -61,8 +58,7 @@ def _entry(slug: str, *, home: bool) -> States:
 
 
 def _switches(next_: str) -> State:
-    return asl.function("KillSwitches", {"story.$": "$.story"}, result="$.switches", fields=_SWITCHES, next_=next_,
-                        on_error=FAILURE)
+    return leased_run.read_switches(next_, on_error=FAILURE)
 
 
 def _labels(freeze_request: dict[str, Any]) -> States:
@@ -134,61 +130,41 @@ def _judgement() -> States:
     }
 
 
-def _release() -> States:
+def _rollback(*, home: bool) -> States:
+    """No kill switch is read: going back is how an incident commander gets out of a freeze."""
     return {
-        "ReadSwitchesBeforeRelease": _switches("MayRelease"),
-        "MayRelease": asl.choose(asl.equals("$.switches.may_release", True, "MarkRelease"), default="AsNotPromoted"),
-        # From here on a failure must bring back what the pointer names.
-        "MarkRelease": asl.put(True, at="$.serving_touched", next_="Release"),
-        "Release": _child("$.run_id", {"version.$": "$.published.version", "heed_switches": True, "undo": False},
-                          next_="ReadSwitchesBeforePromote", on_error="ReadSwitchesAfterRelease", result="$.release"),
-        # A release that a kill switch ended is no failure: say which it was.
-        "ReadSwitchesAfterRelease": _switches("WasItSwitchedOff"),
-        "WasItSwitchedOff": asl.choose(asl.equals("$.switches.may_release", True, FAILURE), default="UndoRelease"),
-        "ReadSwitchesBeforePromote": _switches("MayPromote"),
-        "MayPromote": asl.choose(asl.equals("$.switches.may_promote", True, "Promote"), default="UndoRelease"),
-        "UndoRelease": _child("States.Format('{}-undo', $.run_id)", _UNDO, next_="AsNotPromoted", on_error=FAILURE,
-                              result=None),
-        "Promote": asl.function("Promote", _promotion("promote", {
-            "version.$": "$.published.version", "manifest_sha256.$": "$.published.manifest_sha256",
-            "model_uri.$": "$.published.model_uri", "model_package_arn.$": "$.published.model_package_arn",
-            "label_version_to.$": "$.freeze.answer.label_version_to", "verdict_uri.$": "$.verdict.verdict_uri",
-        }), result="$.promoted", fields=("promoted", "version"), next_="AsPromoted", on_error=FAILURE),
+        "RollBackToPrevious": release_child(
+            "$.run_id", {"version": "previous", "heed_switches": False, "undo": False}, next_="PromotePrevious",
+            on_error="MarkRollBackFailed", result="$.release"),
+        "MarkRollBackFailed": asl.put(True, at="$.serving_touched", next_=FAILURE),
+        "PromotePrevious": asl.function("Promote", promotion("rollback", {"version.$": "$.release.version"}),
+                                        result="$.promoted", fields=("promoted", "version"),
+                                        next_="Announce" if home else "AsRolledBack", on_error="MarkRollBackFailed"),
     }
 
 
-def _promotion(kind: str, what: dict[str, Any]) -> dict[str, Any]:
-    return {"story.$": "$.story", "run_id.$": "$.run_id", "token.$": "$.lease.token", "kind": kind, **what}
-
-
-def _child(name: str, arguments: dict[str, Any], *, next_: str, on_error: str, result: str | None) -> State:
-    select = {"version.$": "$.Output.plan.version"} if result else None
-    given = {"story.$": "$.story", "token.$": "$.lease.token", **arguments}
-    return asl.child("ReleaseMachine", name, given, next_=next_, on_error=on_error,
-                     result=result, select=select)
-
-
-def _rollback() -> States:
-    """No kill switch is read: going back is how an incident commander gets out of a freeze."""
+def _announcement() -> States:
+    """Home only. The pointer has moved: that other regions don't hear of it yet is told to on-call, and no failure."""
     return {
-        "RollBackToPrevious": _child("$.run_id", {"version": "previous", "heed_switches": False, "undo": False},
-                                     next_="PromotePrevious", on_error="MarkRollBackFailed", result="$.release"),
-        "MarkRollBackFailed": asl.put(True, at="$.serving_touched", next_=FAILURE),
-        "PromotePrevious": asl.function("Promote", _promotion("rollback", {"version.$": "$.release.version"}),
-                                        result="$.promoted", fields=("promoted", "version"), next_="AsRolledBack",
-                                        on_error="MarkRollBackFailed"),
+        "Announce": asl.function("Announce", {"story.$": "$.story"}, result=None, next_="Announced",
+                                 on_error=[asl.catch("NotifyNotAnnounced", result="$.announce_error")]),
+        "NotifyNotAnnounced": asl.notify(
+            "Promotion not announced", "States.Format('{}: run {} moved the pointer, but receiving regions were not "
+            "told. The next promotion tells them. Execution: {}', $.story, $.run_id, $.execution)", next_="Announced"),
+        "Announced": asl.choose(asl.equals("$.input.mode", "rollback", "AsRolledBack"), default="AsPromoted"),
     }
 
 
 def _reconcile() -> States:
     return {
         "MarkReconcile": asl.put(True, at="$.serving_touched", next_="Reconcile"),
-        "Reconcile": _child("$.run_id", {**_UNDO, "undo": False}, next_="AsReconciled", on_error=FAILURE, result=None),
+        "Reconcile": release_child("$.run_id", {**UNDO, "undo": False}, next_="AsReconciled", on_error=FAILURE,
+                                   result=None),
     }
 
 
 def _endings() -> States:
-    details: dict[str, dict[str, str]] = {
+    return leased_run.endings(_ENDS, {
         events.PROMOTED: {"version.$": "$.promoted.version", "verdict_uri.$": "$.verdict.verdict_uri"},
         events.ROLLED_BACK: {"version.$": "$.promoted.version"},
         events.REJECTED: {"failed.$": "$.verdict.failed", "reasons.$": "$.verdict.reasons",
@@ -197,58 +173,23 @@ def _endings() -> States:
         events.SKIPPED_FROZEN: {"reasons.$": "$.switches.reasons"},
         events.SKIPPED_LEASED: {"holder.$": "$.lease.holder"},
         events.REJECTED_LABELS: {"labels.$": "$.freeze.answer"},
-    }
-    states: States = {}
-    for end in _ENDS:
-        states[f"As{end}"] = {"Type": "Pass", "Parameters": {"outcome": end, "detail": details.get(end, {})},
-                              "ResultPath": "$.end", "Next": "RecordOutcome"}
-        states[end] = asl.succeed()
-    give_back = {"action": "give_back", "story.$": "$.story", "holder.$": "$.execution"}
-    return {
-        **states,
-        "RecordOutcome": asl.function(
-            "Audit", {"story.$": "$.story", "run_id.$": "$.run_id", "outcome.$": "$.end.outcome",
-                      "detail": {"input.$": "$.input", "end.$": "$.end.detail", "execution.$": "$.execution"}},
-            next_="GiveLeaseBack", on_error="NotifyFailure", result=None),
-        # Giving back what another run holds does nothing; a lease that stays is taken when it expires.
-        "GiveLeaseBack": asl.function("Lease", give_back, next_="End", on_error="End", result=None),
-        "End": asl.choose(*(asl.equals("$.end.outcome", end, end) for end in _ENDS), default="Failed"),
-    }
+    })
 
 
 def _failure() -> States:
-    give_back = {"action": "give_back", "story.$": "$.story", "holder.$": "$.execution"}
     return {
-        FAILURE: asl.choose(asl.present("$.pipeline.arn", "StopPipeline"), default="ServingTouched"),
+        FAILURE: asl.choose(asl.present("$.pipeline.arn", "StopPipeline"), default=leased_run.SERVING_TOUCHED),
         # One that has ended can't be stopped: that error leads on, too.
         "StopPipeline": asl.call(
             "sagemaker", "stopPipelineExecution",
             {"PipelineExecutionArn.$": "$.pipeline.arn", "ClientRequestToken.$": "$.plan.client_token"},
-            next_="ServingTouched", on_error=[asl.catch("ServingTouched", result="$.stop_error")], result=None,
+            next_=leased_run.SERVING_TOUCHED, on_error=[asl.catch(leased_run.SERVING_TOUCHED, result="$.stop_error")],
+            result=None,
             retry=asl.retries(attempts=2, permanent=(*asl.PERMANENT_ERRORS, "SageMaker.SageMakerException"))),
-        "ServingTouched": asl.choose(asl.present("$.serving_touched", "RollBackServing"), default="AuditFailure"),
-        "RollBackServing": asl.child(
-            "ReleaseMachine", "States.Format('{}-back', $.run_id)",
-            {"story.$": "$.story", "token.$": "$.lease.token", **_UNDO}, next_="WhyNoRelease",
-            on_error=[asl.catch("WhyNoRelease", result="$.roll_back_error")], result=None),
-        # A child's failure is States.TaskFailed, whatever it was. On-call should not have to look up which alarm
-        # kept a release waiting until its patience ended, or which run took the lease.
-        "WhyNoRelease": asl.choose(
-            *(asl.both(asl.present("$.error.Cause", ""), asl.matches("$.error.Cause", f'*"{error}"*', ""),
-                       "ReadRelease") for error in ("GuardrailRings", "LeaseLost")), default="AuditFailure"),
-        "ReadRelease": asl.put({"release.$": "States.StringToJson($.error.Cause)"}, at="$.error",
-                               next_="NameReleaseError"),
-        "NameReleaseError": asl.put(
-            {"Error.$": "States.Format('{}: {}', $.error.release.Error, $.error.release.Cause)"}, at="$.error",
-            next_="AuditFailure"),
-        "AuditFailure": asl.function(
-            "Audit", {"story.$": "$.story", "run_id.$": "$.run_id", "outcome": events.FAILED,
-                      "detail": {"input.$": "$.input", "error.$": "$.error.Error", "execution.$": "$.execution"}},
-            next_="NotifyFailure", on_error=[asl.catch("NotifyFailure", result="$.audit_error")], result=None),
-        "NotifyFailure": asl.notify(
-            "Retrain failed", "States.Format('{}: run {} ({}) failed: {}. Execution: {}', $.story, $.run_id, "
-            "$.input.mode, $.error.Error, $.execution)", next_="GiveLeaseBackAfterFailure"),
-        "GiveLeaseBackAfterFailure": asl.function("Lease", give_back, next_="Failed", on_error="Failed", result=None),
-        "Failed": asl.fail("RetrainFailed", "A step failed after its retries; what the pointer names serves. The "
-                           "notification and the audit record name the error."),
+        **leased_run.failure(
+            subject="Retrain failed",
+            message="States.Format('{}: run {} ({}) failed: {}. Execution: {}', $.story, $.run_id, "
+                    "$.input.mode, $.error.Error, $.execution)",
+            end=asl.fail("RetrainFailed", "A step failed after its retries; what the pointer names serves. The "
+                                          "notification and the audit record name the error.")),
     }

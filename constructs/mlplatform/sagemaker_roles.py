@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from constructs import Construct
 from mlplatform.container_image import pull_images
 from mlplatform.network import Network
-from mlplatform.policies import ServiceRole, Statement, allow, arn, service_role, token_arn, use_key
+from mlplatform.policies import (
+    ServiceRole,
+    Statement,
+    allow,
+    arn,
+    hand_key_to_aws,
+    open_with_key,
+    service_role,
+    token_arn,
+    use_key,
+)
 
 
 def _logs(group: str) -> list[Statement]:
@@ -37,14 +47,17 @@ def _interfaces(network: Network) -> list[Statement]:
 
 
 def sagemaker_role(scope: Construct, id_: str, *, description: str, image_repository: str, log_group: str,
-                   key_arn: str, statements: Sequence[Statement], network: Network | None) -> ServiceRole:
+                   key_arn: str, statements: Sequence[Statement], network: Network | None,
+                   writes: bool = True, encrypts_volume: bool = False) -> ServiceRole:
     """`log_group` is SageMaker's own: ProcessingJobs, TrainingJobs or Endpoints/NAME. Outside the VPC without a
-    `network`."""
+    `network`. An endpoint `writes` nothing under the key. `encrypts_volume`: the job names a key for its volume,
+    which SageMaker hands to EBS by a grant."""
     return service_role(
         scope, id_, service="sagemaker.amazonaws.com", description=description,
         statements=[
-            *statements, use_key(key_arn), *_logs(log_group),
+            *statements, use_key(key_arn) if writes else open_with_key(key_arn), *_logs(log_group),
             *pull_images([arn("ecr", f"repository/{image_repository}")]),
             *(_interfaces(network) if network else []),
+            *([hand_key_to_aws(key_arn)] if encrypts_volume else []),
         ],
     )

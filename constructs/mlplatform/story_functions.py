@@ -10,6 +10,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 from contracts import functions as f
 from contracts import metrics, naming
+from contracts.deployments import HOME, Deployment
 from contracts.kill_switches import GLOBAL_FREEZE
 from contracts.story import StoryContract
 from mlplatform.buckets import Buckets
@@ -30,6 +31,7 @@ from mlplatform.policies import (
     write_prefixes,
 )
 from mlplatform.realtime_endpoint import read_guardrails
+from mlplatform.receive_workflow import HOME_ARTIFACTS, home_key_sha256, read_home
 
 _SCALING_SERVICE = "sagemaker.application-autoscaling.amazonaws.com"
 _SCALING_ROLE = f"aws-service-role/{_SCALING_SERVICE}/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
@@ -39,6 +41,7 @@ CAPTURE_DELAY_S = 120  # Firehose buffers a minute, and a minute of grace
 @dataclass(frozen=True, kw_only=True)
 class StoryFunctionsProps:
     story: StoryContract
+    deployment: Deployment
     buckets: Buckets
     control: dynamodb.ITable
     audit: dynamodb.ITable
@@ -57,6 +60,10 @@ class StoryFunctions(Construct):
         self.run_plan, self.judge, self.publish = self._run_plan(), self._judge(), self._publish()
         self.release_plan, self.release_check = self._release_plan(), self._release_check()
         self.promote, self.drift_monitor = self._promote(), self._drift_monitor()
+        if props.deployment.home:
+            self.announce = self._announce()
+        else:
+            self.receive_plan, self.receive_copy = self._receive_plan(), self._receive_copy()
 
     # --- grants that several share ------------------------------------------------
 
@@ -142,6 +149,39 @@ class StoryFunctions(Construct):
             self._control("GetItem", "PutItem", "ConditionCheckItem"),
             *append_audit(p.audit.table_arn),
             self._packages("DescribeModelPackage", "UpdateModelPackage"), self._data])
+
+    def _announce(self) -> PlatformFunction:
+        p = self._props
+        return self._room.function(f.ANNOUNCE, environment=f.AnnounceEnv(
+            CONTROL_TABLE=p.control.table_name, ARTIFACTS_BUCKET=p.buckets.artifacts.bucket_name,
+            SIGNING_KEY_ARN=arn_of(p.signing_key),
+        ), statements=[
+            self._control("GetItem"), allow("s3:PutObject", on=p.buckets.artifacts.arn_for_objects(
+                naming.announcement(self._slug))),
+            allow("kms:Sign", on=arn_of(p.signing_key), when={"StringEquals": {"kms:MessageType": "DIGEST"}}),
+            allow("kms:GetPublicKey", on=arn_of(p.signing_key)), self._data])
+
+    def _home(self) -> dict[str, str]:
+        return {"HOME_BUCKET": HOME_ARTIFACTS.replace("${AWS::AccountId}", ACCOUNT), "HOME_REGION": HOME.region,
+                "HOME_KEY_SHA256": home_key_sha256(self)}
+
+    def _receive_plan(self) -> PlatformFunction:
+        return self._room.function(
+            f.RECEIVE_PLAN, environment=f.ReceivePlanEnv(
+                CONTROL_TABLE=self._props.control.table_name, **self._home()),
+            statements=[self._control("GetItem"), *read_home(self._slug),
+                        self._packages("DescribeModelPackage", "ListModelPackages"), self._data])
+
+    def _receive_copy(self) -> PlatformFunction:
+        models, p = naming.all_models_prefix(self._slug), self._props
+        return self._room.function(f.RECEIVE_COPY, environment=f.ReceiveCopyEnv(
+            ARTIFACTS_BUCKET=p.buckets.artifacts.bucket_name, SIGNING_KEY_ARN=arn_of(p.signing_key),
+            SERVING_IMAGE=p.serving_image, **self._home(),
+        ), statements=[
+            *read_home(self._slug), *self._read_artifacts(models), self._write_artifacts(models),
+            allow("kms:Sign", "kms:Verify", on=arn_of(p.signing_key),
+                  when={"StringEquals": {"kms:MessageType": "DIGEST"}}),
+            self._packages("CreateModelPackage", "DescribeModelPackage", "ListModelPackages"), self._data])
 
     def _drift_monitor(self) -> PlatformFunction:
         p = self._props

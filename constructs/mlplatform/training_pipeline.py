@@ -82,11 +82,14 @@ class TrainingPipeline(Construct):
             workflow.TRAIN_STEP: [*read_prefixes(artifacts, runs, models, pretrained), write],
             workflow.EVALUATE_STEP: [*read_prefixes(artifacts, runs, models), write],
         }
+        story = self._props.story
+        sizing = {workflow.PREPARE_STEP: story.prepare, workflow.TRAIN_STEP: story.training,
+                  workflow.EVALUATE_STEP: story.evaluation}
         return {
             step: sagemaker_role(
                 self, f"{step}Role", description=f"{slug}: the {step.lower()} job", statements=statements,
                 image_repository=naming.image_repository("training"), key_arn=arn_of(self._props.key),
-                network=self._props.network,
+                network=self._props.network, encrypts_volume=takes_volume_key(sizing[step].instance_type),
                 log_group="TrainingJobs" if step == workflow.TRAIN_STEP else "ProcessingJobs",
             )
             for step, statements in grants.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contracts.datasets import SCHEMA_VERSION
 from contracts.gates import ComparisonGate, Gate, MetricGate, SliceGate
 from contracts.kill_switches import Flag
+from contracts.registry import RegistryContract
 from contracts.serving import CanaryPolicy
 from contracts.stories.roster import ROSTER
 from contracts.story import (
@@ -62,6 +63,9 @@ INTENT_CLASSIFIER = StoryContract(
     schedule=Schedule(cron="cron(0 3 ? * FRI *)", time_zone="Asia/Tokyo", done_within_s=8 * HOUR),
     labels=LabelPolicy(min_kappa=0.75, min_rows=200),
     gates=GATES,
+    # Every number that a gate judged, and the one that people ask for first.
+    registry=RegistryContract(metrics=(
+        "metrics.macro_f1", *(gate.path for gate in GATES if isinstance(gate, MetricGate)))),
     slos=(
         Slo(metric="p95_ms", at_most=15, unit="Milliseconds"),
         Slo(metric="p99_ms", at_most=35, unit="Milliseconds"),

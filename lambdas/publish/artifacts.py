@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts import manifests, naming
-from lambdas.shared.errors import EvidenceMissing, SignatureInvalid
-from lambdas.shared.objects import S3Uri, get_object, read_bytes
-from lambdas.shared.signatures import ALGORITHM, is_signed
+from lambdas.shared.objects import S3Uri, get_object
+from lambdas.shared.signatures import already_signed, write_signed
 
 _CHUNK = 1 << 20
 
@@ -44,7 +42,7 @@ def publish_files(
 ) -> None:
     """Copy, then write manifest and signature. Repeatable: what is there and signed stays untouched."""
     target = S3Uri(bucket, prefix)
-    if _already_published(s3, kms, target, manifest, signing_key):
+    if already_signed(s3, kms, target=target, manifest=manifest, key=signing_key):
         return
     for name, source in files.items():
         s3.copy_object(
@@ -53,24 +51,4 @@ def publish_files(
             CopySourceIfMatch=source.etag,
             CopySource={"Bucket": bucket, "Key": source.key},
         )
-    signature = kms.sign(
-        KeyId=signing_key,
-        Message=manifests.digest(manifest),
-        MessageType="DIGEST",
-        SigningAlgorithm=ALGORITHM,
-    )["Signature"]
-    s3.put_object(Bucket=bucket, Key=target.child(naming.MANIFEST_FILE).key, Body=manifest)
-    s3.put_object(Bucket=bucket, Key=target.child(naming.SIGNATURE_FILE).key, Body=signature)
-
-
-def _already_published(s3: Any, kms: Any, target: S3Uri, manifest: bytes, signing_key: str) -> bool:
-    try:
-        signature = read_bytes(s3, target.child(naming.SIGNATURE_FILE))  # the last file written
-        found = read_bytes(s3, target.child(naming.MANIFEST_FILE))
-    except EvidenceMissing:
-        return False
-    if found != manifest or not is_signed(kms, key=signing_key, manifest=found, signature=signature):
-        raise SignatureInvalid(
-            f"{target} holds a manifest that is not ours; remove the prefix and find out who wrote it"
-        )
-    return True
+    write_signed(s3, kms, target=target, manifest=manifest, key=signing_key)

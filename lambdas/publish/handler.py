@@ -9,11 +9,11 @@ from typing import Any
 from contracts import manifests, naming, stories
 from contracts.functions import PublishEnv
 from lambdas.publish.artifacts import hash_object, publish_files
-from lambdas.publish.logic import check_verdict, lineage, model_root, package_request, sources
-from lambdas.publish.registry import find_or_create
+from lambdas.publish.logic import check_verdict, model_root, proof, sources
 from lambdas.shared.aws import client, environment
 from lambdas.shared.objects import S3Uri, list_objects, parse_json_object, read_bytes, read_json, within
 from lambdas.shared.observability import instrumented
+from lambdas.shared.packages import find_or_create, package_request
 
 
 @instrumented("publish")
@@ -34,7 +34,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     evaluation_sha256 = files[naming.EVALUATION_FILE].sha256
     check_verdict(verdict, story=story.slug, evaluation_sha256=evaluation_sha256)
     report_uri = evaluation.child(naming.EVALUATION_FILE)
-    origin = lineage(parse_json_object(read_bytes(s3, report_uri), report_uri), run_id=event["run_id"])
+    report = parse_json_object(read_bytes(s3, report_uri), report_uri)
+    origin, measures = proof(story.registry, report, run_id=event["run_id"])
 
     manifest = manifests.canonical(
         {name: f.sha256 for name, f in files.items()}, story=story.slug, lineage=origin
@@ -59,7 +60,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             model_uri=model_uri,
             manifest_sha256=digest,
             instance_type=story.serving.instance_type,
-            properties={**origin, "manifest_sha256": digest, "verdict_uri": event["verdict_uri"]},
+            properties={**origin, **measures, "verdict_uri": event["verdict_uri"]},
         ),
     )
     return {

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from contracts import naming
+from contracts.registry import RegistryContract, RegistryError
 from lambdas.shared.errors import EvidenceMissing
 
 # Signed with the model, because the drift monitor and the next evaluation rely on them.
 EVIDENCE_FILES: tuple[str, ...] = (naming.EVALUATION_FILE, naming.DRIFT_REFERENCE_FILE)
 _TRAINING_OUTPUT = "output/model/"  # SageMaker writes an uncompressed model to PREFIX/JOB/output/model/
-MAX_PROPERTY_CHARS = 256  # of a CustomerMetadataProperties value
 
 
 def model_root(keys: Iterable[str], prefix: str) -> str:
@@ -58,48 +58,11 @@ def check_verdict(verdict: Mapping[str, Any], *, story: str, evaluation_sha256: 
         raise EvidenceMissing("the verdict did not pass: a rejected candidate is never published")
 
 
-def lineage(evaluation: Mapping[str, Any], *, run_id: str) -> dict[str, str]:
-    """Where the model comes from, as signed in its manifest."""
-    known = evaluation.get("lineage")
-    dataset = evaluation.get("dataset")
-    found = {**(known if isinstance(known, Mapping) else {}), "run_id": run_id}
-    if isinstance(dataset, Mapping):
-        found |= {name: dataset[name] for name in ("freeze_id", "label_version_to") if name in dataset}
-    return {name: str(value) for name, value in sorted(found.items())}
-
-
-def package_request(
-    *,
-    group: str,
-    image: str,
-    model_uri: str,
-    manifest_sha256: str,
-    instance_type: str,
-    properties: Mapping[str, str],
-) -> dict[str, Any]:
-    """CreateModelPackage. The client token comes from the digest: a repeat is the same package."""
-    return {
-        "ModelPackageGroupName": group,
-        "ModelApprovalStatus": "PendingManualApproval",
-        "ClientToken": manifest_sha256[:36],
-        "InferenceSpecification": {
-            "Containers": [
-                {
-                    "Image": image,
-                    "ModelDataSource": {
-                        "S3DataSource": {
-                            "S3Uri": model_uri,
-                            "S3DataType": "S3Prefix",
-                            "CompressionType": "None",
-                        }
-                    },
-                }
-            ],
-            "SupportedContentTypes": ["application/json"],
-            "SupportedResponseMIMETypes": ["application/json"],
-            "SupportedRealtimeInferenceInstanceTypes": [instance_type],
-        },
-        "CustomerMetadataProperties": {
-            name: value[:MAX_PROPERTY_CHARS] for name, value in properties.items() if value
-        },
-    }
+def proof(
+    contract: RegistryContract, report: Mapping[str, Any], *, run_id: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """(lineage, which is signed in the manifest; measures, which the package carries beside it)."""
+    try:
+        return {**contract.origins(report), "run_id": run_id}, contract.measures(report)
+    except RegistryError as error:
+        raise EvidenceMissing(f"not published: {error}") from None

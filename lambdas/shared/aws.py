@@ -19,13 +19,16 @@ def environment(cls: type[Env]) -> Env:
 
 
 @cache
-def client(service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: int = ATTEMPTS) -> Any:
-    """A boto3 client with bounded waits."""
+def client(
+    service: str, *, region: str | None = None, read_timeout_s: float = READ_TIMEOUT_S, attempts: int = ATTEMPTS
+) -> Any:
+    """A boto3 client with bounded waits, of the function's own region unless another one is named."""
     import boto3
     from botocore.config import Config
 
     return boto3.client(
         service,
+        region_name=region,
         config=Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=read_timeout_s,

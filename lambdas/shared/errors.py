@@ -47,6 +47,10 @@ class VersionRejected(StepError):
     """The registry says that this version must not serve."""
 
 
+class OlderVersion(StepError):
+    """Home announces an older version than the one that serves in this region."""
+
+
 class PointerMoved(StepError):
     """The pointer is not what this step was planned from."""
 

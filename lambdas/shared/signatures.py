@@ -31,6 +31,35 @@ def is_signed(kms: Any, *, key: str, manifest: bytes, signature: bytes) -> bool:
     return bool(answer["SignatureValid"])
 
 
+def sign(kms: Any, *, key: str, message: bytes) -> bytes:
+    """DER signature of the message's SHA-256: KMS takes 4,096 bytes at most, so digests are signed."""
+    answer = kms.sign(
+        KeyId=key, Message=manifests.digest(message), MessageType="DIGEST", SigningAlgorithm=ALGORITHM
+    )
+    return bytes(answer["Signature"])
+
+
+def write_signed(s3: Any, kms: Any, *, target: S3Uri, manifest: bytes, key: str) -> None:
+    """Manifest, then signature: the last files of a model, without which it is none."""
+    signature = sign(kms, key=key, message=manifest)
+    s3.put_object(Bucket=target.bucket, Key=target.child(naming.MANIFEST_FILE).key, Body=manifest)
+    s3.put_object(Bucket=target.bucket, Key=target.child(naming.SIGNATURE_FILE).key, Body=signature)
+
+
+def already_signed(s3: Any, kms: Any, *, target: S3Uri, manifest: bytes, key: str) -> bool:
+    """Whether an earlier try got that far. SignatureInvalid when what lies there is not ours."""
+    try:
+        signature = read_bytes(s3, target.child(naming.SIGNATURE_FILE))  # the last file written
+        found = read_bytes(s3, target.child(naming.MANIFEST_FILE))
+    except EvidenceMissing:
+        return False
+    if found != manifest or not is_signed(kms, key=key, manifest=found, signature=signature):
+        raise SignatureInvalid(
+            f"{target} holds a manifest that is not ours; remove the prefix and find out who wrote it"
+        )
+    return True
+
+
 def verify_published(
     s3: Any, kms: Any, *, key: str, model_uri: S3Uri, manifest_sha256: str, story: str
 ) -> None:

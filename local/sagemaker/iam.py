@@ -7,6 +7,8 @@ from urllib.parse import unquote
 
 # Lists of what belongs to one named thing are authorised on it.
 _LISTS_OF_ONE = ("ListTags", "ListPipelineExecutionSteps", "ListModelPackages")
+# What a group's versions are made and listed under; which ones is not known before.
+_VERSIONS_OF_A_GROUP = ("CreateModelPackage", "ListModelPackages")
 _REST = {"endpoints": "endpoint", "FeatureGroup": "feature-group"}
 _MEMBERS = (  # request member -> ARN kind, the most specific first
     ("PipelineExecutionArn", ""), ("ModelPackageArn", ""), ("ResourceArn", ""),
@@ -38,6 +40,9 @@ def resource_arn(
         request = json.loads(body or b"{}")
     except ValueError:
         return "*"
+    group = request.get("ModelPackageGroupName")
+    if operation in _VERSIONS_OF_A_GROUP and isinstance(group, str) and group:
+        return f"{base}model-package/{group.rpartition('/')[2]}/*"
     for member, kind in _MEMBERS:
         value = request.get(member)
         if isinstance(value, str) and value:

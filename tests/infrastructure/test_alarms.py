@@ -19,7 +19,8 @@ SLUG = INTENT_CLASSIFIER.slug
 
 
 def test_every_alarm_pages_on_call_and_names_a_runbook_that_exists(assembly: Assembly) -> None:
-    alarms = assembly.resources("AWS::CloudWatch::Alarm")
+    alarms = {f"{deployment}/{id_}": alarm for deployment in ("jp", "us", "eu")
+              for id_, alarm in assembly.resources("AWS::CloudWatch::Alarm", deployment=deployment).items()}
     named = set()
     for id_, alarm in alarms.items():
         p = alarm["Properties"]
@@ -67,9 +68,10 @@ def test_traffic_that_nobody_can_judge_pages_and_does_not_retrain(assembly: Asse
 
 
 def test_alarms_on_our_metrics_name_the_dimensions_that_functions_put(assembly: Assembly) -> None:
-    ours = [a["Properties"] for a in assembly.resources("AWS::CloudWatch::Alarm").values()
+    ours = [a["Properties"] for deployment in ("jp", "us")
+            for a in assembly.resources("AWS::CloudWatch::Alarm", deployment=deployment).values()
             if a["Properties"]["Namespace"] == metrics.NAMESPACE]
-    assert ours
+    assert {p["MetricName"] for p in ours} >= {metrics.RETRAIN_OUTCOME, metrics.INPUT_PSI}
     for p in ours:
         assert tuple(d["Name"] for d in p["Dimensions"]) == metrics.DIMENSIONS[p["MetricName"]]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import typing
 import zipfile
 from dataclasses import fields
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from contracts.functions import FUNCTIONS, FunctionContract
+from contracts.functions import FUNCTIONS, RECEIVE_COPY, RECEIVE_PLAN, FunctionContract
 from tests.infrastructure.conftest import ROOT, Assembly
 
 # Every function may write its log and traces and read its own environment.
@@ -19,22 +21,26 @@ OWN = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xr
 DATA_KEY = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"}
 
 
+def _where(contract: FunctionContract) -> str:
+    return "us" if contract.only_at == "receiving" else "jp"
+
+
 def _function(assembly: Assembly, contract: FunctionContract) -> dict[str, Any]:
-    found = [f for f in assembly.resources("AWS::Lambda::Function").values()
+    found = [f for f in assembly.resources("AWS::Lambda::Function", deployment=_where(contract)).values()
              if f["Properties"]["Handler"] == contract.handler]
     assert len(found) == 1, contract.name
     return found[0]
 
 
-def _role(assembly: Assembly, function: dict[str, Any]) -> dict[str, Any]:
-    return assembly.all_resources()[function["Properties"]["Role"]["Fn::GetAtt"][0]]
+def _role(assembly: Assembly, contract: FunctionContract) -> dict[str, Any]:
+    role = _function(assembly, contract)["Properties"]["Role"]["Fn::GetAtt"][0]
+    return assembly.all_resources(deployment=_where(contract))[role]
 
 
 @pytest.mark.parametrize("contract", FUNCTIONS.values(), ids=lambda c: c.name)
 def test_a_role_grants_exactly_what_the_contract_lists(assembly: Assembly, contract: FunctionContract) -> None:
-    function = _function(assembly, contract)
     granted: set[str] = set()
-    for statement in _role(assembly, function)["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]:
+    for statement in _role(assembly, contract)["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]:
         actions = statement["Action"]
         granted |= {actions} if isinstance(actions, str) else set(actions)
     extra = {"sqs:SendMessage"} if contract.asynchronous else set()
@@ -75,8 +81,31 @@ def test_every_function_folder_is_deployed() -> None:
 
 
 def test_no_two_functions_share_a_role(assembly: Assembly) -> None:
-    roles = [str(f["Properties"]["Role"]) for f in assembly.resources("AWS::Lambda::Function").values()]
-    assert len(roles) == len(set(roles)) == len(FUNCTIONS)
+    for deployment, elsewhere in (("jp", "receiving"), ("us", "home")):
+        functions = assembly.resources("AWS::Lambda::Function", deployment=deployment).values()
+        roles = [str(f["Properties"]["Role"]) for f in functions]
+        assert len(roles) == len(set(roles)) == len([f for f in FUNCTIONS.values() if f.only_at != elsewhere])
+
+
+def test_the_copier_reads_published_models_of_home_and_stays_outside_the_vpc(assembly: Assembly) -> None:
+    """S3's VPC endpoint refuses another region; and nothing else of home may be in reach."""
+    for contract in (RECEIVE_PLAN, RECEIVE_COPY):
+        assert "VpcConfig" not in _function(assembly, contract)["Properties"]
+        text = json.dumps(_role(assembly, contract)["Properties"]["Policies"])
+        named = set(re.findall(r"mangaassist-[a-z]+-jp-[^\"]*", text))
+        assert named == {"mangaassist-artifacts-jp-${AWS::AccountId}",
+                         "mangaassist-artifacts-jp-${AWS::AccountId}/models/intent-classifier/*"}
+
+
+def test_a_pin_of_home_s_key_that_is_none_stops_synth() -> None:
+    from aws_cdk import App, Stack
+    from mlplatform.receive_workflow import UNSET, home_key_sha256
+
+    assert home_key_sha256(Stack(App(), "Unset")) == UNSET
+    pinned = Stack(App(context={"home_key_sha256": "a" * 64}), "Pinned")
+    assert home_key_sha256(pinned) == "a" * 64
+    with pytest.raises(ValueError, match=r"64 hex digits.*got 'AB'"):
+        home_key_sha256(Stack(App(context={"home_key_sha256": "AB"}), "Wrong"))
 
 
 def test_a_package_holds_its_function_its_shared_code_and_the_contracts(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ def test_nist_800_53_findings_and_acknowledgements_cover_each_other(
     assert found
     new = {f for f in found if not any(row.covers(*f) for row in NIST_ACKNOWLEDGEMENTS)}
     assert new == set(), "new findings: mend them, or acknowledge each with its reason"
+
+
+def test_no_acknowledgement_of_a_nist_800_53_finding_is_stale_in_every_deployment(assembly: Assembly) -> None:
+    found = {f for deployment in DEPLOYMENTS for f in _of_pack("NIST.800.53.R5-", assembly, deployment)}
     stale = [(row.finding, pattern) for row in NIST_ACKNOWLEDGEMENTS for pattern in row.at
              if not any(replace(row, at=(pattern,)).covers(*f) for f in found)]
     assert stale == [], "stale acknowledgements: remove them"

@@ -19,6 +19,9 @@ from tests.infrastructure.definitions import machines, states
 NAMES = (naming.retrain_state_machine("intent-classifier"), naming.release_state_machine("intent-classifier"),
          naming.label_ingest_state_machine())
 RETRAIN, RELEASE = NAMES[:2]
+RECEIVE = naming.receive_state_machine("intent-classifier")  # in us and eu
+PLACES = (*((name, "jp") for name in NAMES), (RECEIVE, "us"))
+ENDS = ((RETRAIN, "jp", events.RETRAIN_OUTCOMES), (RECEIVE, "us", events.RECEIVE_OUTCOMES))
 _SDK = "arn:aws:states:::aws-sdk:"
 
 
@@ -34,9 +37,10 @@ def test_the_validator_of_states_language_accepts_each_machine(
         assert run.returncode == 0, run.stdout + run.stderr
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_task_retries_with_backoff_and_catches_everything(assembly: Assembly, name: str) -> None:
-    tasks = [(id_, s) for id_, s in states(machines(assembly)[name]) if s["Type"] == "Task"]
+@pytest.mark.parametrize(("name", "deployment"), PLACES)
+def test_every_task_retries_with_backoff_and_catches_everything(
+        assembly: Assembly, name: str, deployment: str) -> None:
+    tasks = [(id_, s) for id_, s in states(machines(assembly, deployment)[name]) if s["Type"] == "Task"]
     assert tasks
     for id_, task in tasks:
         retried = [r for r in task["Retry"] if r.get("MaxAttempts", 3) > 0]
@@ -44,9 +48,9 @@ def test_every_task_retries_with_backoff_and_catches_everything(assembly: Assemb
         assert task["Catch"][-1]["ErrorEquals"] == ["States.ALL"], id_
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_state_is_reached_and_every_target_exists(assembly: Assembly, name: str) -> None:
-    definition = machines(assembly)[name]
+@pytest.mark.parametrize(("name", "deployment"), PLACES)
+def test_every_state_is_reached_and_every_target_exists(assembly: Assembly, name: str, deployment: str) -> None:
+    definition = machines(assembly, deployment)[name]
     seen, ahead = set(), [definition["StartAt"]]
     while ahead:
         id_ = ahead.pop()
@@ -121,23 +125,28 @@ def test_results_of_sdk_calls_are_read_by_names_that_aws_answers_with(assembly: 
 
 
 def test_each_outcome_is_an_end_state_of_its_own_name(assembly: Assembly) -> None:
-    definition = machines(assembly)[RETRAIN]["States"]
-    for outcome in events.OUTCOMES:
-        assert definition[outcome]["Type"] == ("Fail" if outcome == events.FAILED else "Succeed")
+    for name, deployment, outcomes in ENDS:
+        definition = machines(assembly, deployment)[name]["States"]
+        for outcome in outcomes:
+            assert definition[outcome]["Type"] == ("Fail" if outcome == events.FAILED else "Succeed")
 
 
 def test_every_end_after_the_lease_is_recorded_and_gives_the_lease_back(assembly: Assembly) -> None:
-    definition = machines(assembly)[RETRAIN]["States"]
-    ends = [o for o in events.OUTCOMES if o != events.FAILED]
-    for end in ends:
-        assert definition[f"As{end}"]["Next"] == "RecordOutcome"
-    assert definition["RecordOutcome"]["Next"] == "GiveLeaseBack"
-    assert {rule["StringEquals"]: rule["Next"] for rule in definition["End"]["Choices"]} == {e: e for e in ends}
+    for name, deployment, outcomes in ENDS:
+        definition = machines(assembly, deployment)[name]["States"]
+        ends = [o for o in outcomes if o != events.FAILED]
+        for end in ends:
+            assert definition[f"As{end}"]["Next"] == "RecordOutcome"
+        assert definition["RecordOutcome"]["Next"] == "GiveLeaseBack"
+        assert {rule["StringEquals"]: rule["Next"] for rule in definition["End"]["Choices"]} == {e: e for e in ends}
 
 
-@pytest.mark.parametrize("step", ["PublishSignedCopy", "Release", "Promote"])
-def test_switches_are_read_again_before_every_irreversible_step(assembly: Assembly, step: str) -> None:
-    definition = machines(assembly)[RETRAIN]["States"]
+@pytest.mark.parametrize(("name", "deployment", "step"), [
+    (RETRAIN, "jp", "PublishSignedCopy"), (RETRAIN, "jp", "Release"), (RETRAIN, "jp", "Promote"),
+    (RECEIVE, "us", "Release"), (RECEIVE, "us", "Promote")])
+def test_switches_are_read_again_before_every_irreversible_step(
+        assembly: Assembly, name: str, deployment: str, step: str) -> None:
+    definition = machines(assembly, deployment)[name]["States"]
 
     def before(target: str) -> set[str]:
         return {id_ for id_, s in definition.items()
@@ -161,6 +170,29 @@ def test_a_roll_back_reads_no_switch_and_pre_empts(assembly: Assembly) -> None:
     assert definition["TakeLeaseNow"]["Parameters"]["Payload"]["preempt"] is True
     assert "KillSwitches" not in json.dumps([definition[p] for p in path])
     assert path[:3] == ["TakeLeaseNow", "RollBackToPrevious", "PromotePrevious"]
+
+
+def test_home_announces_what_its_pointer_names_and_ends_as_it_would_have_when_it_can_t(assembly: Assembly) -> None:
+    definition = machines(assembly)[RETRAIN]["States"]
+    for step in ("Promote", "PromotePrevious"):
+        assert definition[step]["Next"] == "Announce"
+    assert {rule["Next"] for rule in definition["Announce"]["Catch"]} == {"NotifyNotAnnounced"}
+    assert definition["NotifyNotAnnounced"]["Next"] == definition["Announce"]["Next"] == "Announced"
+    assert definition["Announced"]["Choices"][0] == {
+        "Variable": "$.input.mode", "StringEquals": "rollback", "Next": "AsRolledBack"}
+    assert definition["Announced"]["Default"] == "AsPromoted"
+    assert "Announce" not in machines(assembly, "us")[RETRAIN]["States"]
+
+
+def test_only_receiving_regions_receive_and_every_refusal_has_an_end_of_its_own(assembly: Assembly) -> None:
+    definition = machines(assembly, "us")[RECEIVE]["States"]
+    for step in ("ReadHome", "CopyFiles"):
+        caught = definition[step]["Catch"][0]
+        assert (set(caught["ErrorEquals"]), caught["Next"]) == (
+            {"SignatureInvalid", "OlderVersion", "EvidenceMissing"}, "ReadRefusal")
+        assert set(caught["ErrorEquals"]) <= set(definition[step]["Retry"][0]["ErrorEquals"])
+    assert definition["ReadRefusal"]["Next"] == "AsRefused"
+    assert RECEIVE not in machines(assembly)
 
 
 def test_a_failure_notification_carries_names_and_never_a_cause(assembly: Assembly) -> None:

@@ -11,7 +11,7 @@ import time
 import urllib.request
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,8 +139,10 @@ class EmbeddedAws:
 
 
 @contextmanager
-def embedded_aws(data_dir: Path, *, clock_factor: float = 60, region: str = REGION) -> Iterator[EmbeddedAws]:
-    running = server.start(LocalConfig(data_dir=data_dir, clock_factor=clock_factor, region=region), wait_s=60)
+def embedded_aws(data_dir: Path, *, clock_factor: float = 60, region: str = REGION,
+                 peers: Mapping[str, str] | None = None) -> Iterator[EmbeddedAws]:
+    config = LocalConfig(data_dir=data_dir, clock_factor=clock_factor, region=region, peers=peers or {})
+    running = server.start(config, wait_s=60)
     try:
         yield EmbeddedAws(running, region)
     finally:

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts import naming
-from contracts.deployments import DEPLOYMENTS, Deployment
+from contracts.deployments import HOME, Deployment
 from mlplatform.rules.templates import Resource, dig
 
-_HOME = next(d for d in DEPLOYMENTS if d.home)
-_BUCKET = naming.bucket(naming.ARTIFACTS, _HOME.name, "<account>")
+_BUCKET = naming.bucket(naming.ARTIFACTS, HOME.name, "<account>")
 _MODELS = f"arn:aws:s3:::{_BUCKET}/models/"
-_KEYS = f"arn:aws:kms:{_HOME.region}:<account>:"
+_KEYS = f"arn:aws:kms:{HOME.region}:<account>:"
 _VERIFY = {"kms:Verify", "kms:GetPublicKey", "kms:DescribeKey"}
 
 
@@ -28,7 +27,7 @@ def is_signed_copy_pull(deployment: Deployment, resource: Resource, where: str) 
     steps = where.split(".")
     if resource.type == "AWS::Lambda::Function" and steps[1:3] == ["Environment", "Variables"]:
         value = resource.text(".".join(steps[1:4]))
-        return value in (_HOME.region, _BUCKET) or value.startswith(_KEYS)
+        return value in (HOME.region, _BUCKET) or value.startswith(_KEYS)
     if resource.type != "AWS::IAM::Role" or "Statement" not in steps:
         return False
     end = steps.index("Statement") + 2
@@ -49,7 +48,7 @@ def _pulls(resource: Resource, statement: Mapping[str, Any]) -> bool:
             all(p.startswith("models/") for p in prefixes)
     if set(actions) == {"kms:Decrypt"}:
         through = resource.stack.text(dig(statement, "Condition.StringEquals.kms:ViaService"))
-        return through == f"s3.{_HOME.region}.amazonaws.com" and all(t.startswith(_KEYS) for t in targets)
+        return through == f"s3.{HOME.region}.amazonaws.com" and all(t.startswith(_KEYS) for t in targets)
     return set(actions) <= _VERIFY and all(t.startswith(_KEYS) for t in targets)
 
 

@@ -15,6 +15,7 @@ STORY = "intent-classifier"
 REGION = "ap-northeast-1"
 ACCOUNT = "123456789012"
 ARTIFACTS, LAKE, CAPTURE = "artifacts", "lake", "capture"
+HOME_ARTIFACTS = "home-artifacts"  # in the same region: moto has one KMS and one S3 for all of them
 CONTROL, AUDIT = "control", "audit"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mangaassist/serving@sha256:{'a' * 64}"
 GROUP_ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package-group/{naming.model_package_group(STORY)}"

@@ -21,6 +21,7 @@ from tests.unit.lambdas.account import (
     CAPTURE,
     CONTROL,
     GROUP_ARN,
+    HOME_ARTIFACTS,
     IMAGE,
     LAKE,
     REGION,
@@ -66,7 +67,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         dynamodb, s3, ssm, kms = (SESSION.client(s) for s in ("dynamodb", "s3", "ssm", "kms"))
         _table(dynamodb, CONTROL, (records.CONTROL_PARTITION_KEY, records.CONTROL_SORT_KEY))
         _table(dynamodb, AUDIT, (records.AUDIT_PARTITION_KEY, records.AUDIT_SORT_KEY))
-        for bucket in (ARTIFACTS, LAKE, CAPTURE):
+        for bucket in (ARTIFACTS, LAKE, CAPTURE, HOME_ARTIFACTS):
             s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         key = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
         for name, value in {
@@ -75,7 +76,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
             "SIGNING_KEY_ARN": key, "SERVING_IMAGE": IMAGE, "MODEL_PACKAGE_GROUP_ARN": GROUP_ARN,
             "STORY": STORY, "RETRAIN_STATE_MACHINE_ARN":
                 f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{naming.retrain_state_machine(STORY)}",
-            "POLL_S": "1",
+            "POLL_S": "1", "HOME_BUCKET": HOME_ARTIFACTS, "HOME_REGION": REGION, "HOME_KEY_SHA256": "unset",
         }.items():
             monkeypatch.setenv(name, value)
         yield Account(dynamodb=dynamodb, s3=s3, ssm=ssm, kms=kms, key_arn=key)

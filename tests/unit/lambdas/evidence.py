@@ -26,7 +26,7 @@ def passing_report(champion: str | None = None) -> dict[str, Any]:
         "comparison": {name: paired for name in ("accuracy", "safety_critical", "adversarial")} if champion else {},
         "serving": {"p95_ms": 6.0, "p99_ms": 9.0},
         "cost": {"training_usd": 3.5, "serving_usd_per_100k": 0.4},
-        "lineage": {"code_sha256": "c" * 64, "seed": 13},
+        "lineage": {"code_sha256": "c" * 64, "base_model_sha256": "b" * 64, "seed": 13},
     }
 
 

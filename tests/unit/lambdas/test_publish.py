@@ -11,9 +11,11 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from contracts import manifests, naming
+from contracts.stories.intent_classifier import INTENT_CLASSIFIER
 from lambdas.publish.handler import handler
-from lambdas.publish.logic import check_verdict, lineage, model_root, package_request, sources
+from lambdas.publish.logic import check_verdict, model_root, sources
 from lambdas.shared.errors import EvidenceMissing, InvalidInput, SignatureInvalid
+from lambdas.shared.packages import package_request
 from tests.unit.lambdas.account import ARTIFACTS, IMAGE, STORY, Account
 from tests.unit.lambdas.evidence import EVALUATION_KEY, EVALUATION_URI, FOLDER, RUN, passing_report, put_evaluation
 
@@ -77,7 +79,8 @@ def test_every_file_and_its_evidence_is_copied_hashed_and_signed(candidate: Acco
     assert candidate.kms.verify(KeyId=candidate.key_arn, Message=manifests.digest(manifest), MessageType="DIGEST",
                                 Signature=signature, SigningAlgorithm="ECDSA_SHA_256")["SignatureValid"]
     assert json.loads(manifest)["lineage"] == {
-        "code_sha256": "c" * 64, "seed": "13", "run_id": RUN, "freeze_id": "f" * 16, "label_version_to": "7"}
+        "code_sha256": "c" * 64, "base_model_sha256": "b" * 64, "seed": "13", "training_usd": "3.5", "run_id": RUN,
+        "freeze_id": "f" * 16, "label_version_to": "7"}
 
 
 def test_the_package_names_the_prefix_the_image_and_where_the_model_comes_from(
@@ -99,6 +102,12 @@ def test_the_package_names_the_prefix_the_image_and_where_the_model_comes_from(
     assert properties["manifest_sha256"] == answer["manifest_sha256"]
     assert properties["verdict_uri"] == EVALUATION_URI + "verdict.json"
     assert properties["run_id"] == RUN
+    assert {origin.name for origin in INTENT_CLASSIFIER.registry.lineage} <= properties.keys()
+    assert {path: properties[path] for path in INTENT_CLASSIFIER.registry.metrics} == {
+        "metrics.macro_accuracy": "0.93", "metrics.macro_f1": "0.92", "metrics.calibration_error": "0.03",
+        "serving.p95_ms": "6", "serving.p99_ms": "9", "cost.training_usd": "3.5", "cost.serving_usd_per_100k": "0.4"}
+    assert sent["ModelMetrics"]["ModelQuality"]["Statistics"] == {
+        "ContentType": "application/json", "S3Uri": answer["model_uri"] + "evaluation.json"}
 
 
 def test_publishing_twice_is_publishing_once(candidate: Account, context: Any, stub: Stub) -> None:
@@ -199,13 +208,22 @@ def test_a_verdict_must_say_true_and_nothing_like_it() -> None:
         check_verdict({"story": STORY, "evaluation_sha256": "x", "passed": 1}, story=STORY, evaluation_sha256="x")
 
 
-def test_lineage_is_text_and_survives_a_report_without_any() -> None:
-    assert lineage({}, run_id="r") == {"run_id": "r"}
-    assert lineage({"lineage": {"seed": 1}, "dataset": {"freeze_id": "f"}}, run_id="r") == {
-        "freeze_id": "f", "run_id": "r", "seed": "1"}
+@pytest.mark.parametrize(("spoilt", "said"), [
+    ({"lineage": {"seed": 13, "base_model_sha256": "b" * 64}}, r"code_sha256 \(lineage.code_sha256 must be 64 hex"),
+    ({"dataset": {"label_version_to": 7}}, r"freeze_id .* train on a data set that the freeze job wrote"),
+    ({"serving": {"p95_ms": 6.0}}, r"serving.p99_ms \(a finite number"),
+])
+def test_a_candidate_that_lacks_a_part_of_the_registry_contract_is_refused_by_name_and_nothing_is_written(
+    candidate: Account, context: Any, spoilt: dict[str, Any], said: str
+) -> None:
+    put_evaluation(candidate, passing_report() | spoilt)
+    put_verdict(candidate)
+    with pytest.raises(EvidenceMissing, match=said):
+        publish(context)
+    assert published(candidate, naming.all_models_prefix(STORY)) == {}
 
 
 def test_metadata_keeps_the_registrys_limit_of_256_characters() -> None:
     request = package_request(group="g", image="i", model_uri="u", manifest_sha256="d" * 64,
                               instance_type="ml.m5.large", properties={"long": "x" * 999, "empty": ""})
-    assert request["CustomerMetadataProperties"] == {"long": "x" * 256}
+    assert request["CustomerMetadataProperties"] == {"manifest_sha256": "d" * 64, "long": "x" * 256}

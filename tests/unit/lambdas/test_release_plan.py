@@ -151,6 +151,15 @@ def test_a_candidate_comes_from_the_registry(promoted: Account, context: Any, st
     assert (planned["action"], planned["endpoint_config_name"]) == ("update", config_name("3"))
 
 
+def test_a_candidate_is_not_planned_while_the_registry_can_not_be_reached(
+    promoted: Account, context: Any, stub: Stub
+) -> None:
+    """Nobody can say then whether it was rejected: what serves goes on."""
+    stub("sagemaker").add_client_error("describe_model_package", "ServiceUnavailable", http_status_code=503)
+    with pytest.raises(Exception, match="ServiceUnavailable"):
+        plan(context, "4")
+
+
 def test_a_rejected_version_is_never_released(promoted: Account, context: Any, stub: Stub) -> None:
     stub("sagemaker").add_response("describe_model_package", package("3", sign_model(promoted, "3"), "Rejected"))
     with pytest.raises(VersionRejected, match="version 3 of intent-classifier is rejected"):

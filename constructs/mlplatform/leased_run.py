@@ -1,0 +1,117 @@
+"""What every machine that may move an endpoint has in common: lease, switches, release, promotion, ends, failure.
+
+The retrain machine and the receive machine are made of these. Their data are the same: `$.story`, `$.run_id`,
+`$.execution`, `$.input`, `$.lease`, `$.published` and, once an endpoint may have moved, `$.serving_touched`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from contracts import events
+from mlplatform import asl
+from mlplatform.asl import State
+
+States = dict[str, State]
+SERVING_TOUCHED = "ServingTouched"  # where a failure begins to be mended
+
+UNDO = {"version": "current", "heed_switches": False, "undo": True}  # back to what the pointer names
+_SWITCHES = ("mode", "may_retrain", "may_release", "may_promote", "reasons")
+_GIVE_BACK = {"action": "give_back", "story.$": "$.story", "holder.$": "$.execution"}
+
+
+def take_lease(*, next_: str, on_error: str, preempt: bool = False) -> State:
+    lease = {"story.$": "$.story", "holder.$": "$.execution", "action": "take", "preempt": preempt}
+    return asl.function("Lease", lease, result="$.lease", fields=("leased", "token", "holder"), next_=next_,
+                        on_error=on_error)
+
+
+def read_switches(next_: str, *, on_error: str) -> State:
+    return asl.function("KillSwitches", {"story.$": "$.story"}, result="$.switches", fields=_SWITCHES, next_=next_,
+                        on_error=on_error)
+
+
+def release_child(name: str, arguments: Mapping[str, Any], *, next_: str, on_error: str, result: str | None) -> State:
+    select = {"version.$": "$.Output.plan.version"} if result else None
+    given = {"story.$": "$.story", "token.$": "$.lease.token", **arguments}
+    return asl.child("ReleaseMachine", name, given, next_=next_, on_error=on_error, result=result, select=select)
+
+
+def promotion(kind: str, what: Mapping[str, Any]) -> dict[str, Any]:
+    return {"story.$": "$.story", "run_id.$": "$.run_id", "token.$": "$.lease.token", "kind": kind, **what}
+
+
+def release_and_promote(*, brings: Mapping[str, str], next_: str, on_error: str) -> States:
+    """From `ReadSwitchesBeforeRelease` on: `$.published` becomes what serves and what the pointer names.
+
+    `brings`: what else the pointer keeps of the version. Ends at `next_` or `AsNotPromoted`, or fails to `on_error`.
+    """
+    return {
+        "ReadSwitchesBeforeRelease": read_switches("MayRelease", on_error=on_error),
+        "MayRelease": asl.choose(asl.equals("$.switches.may_release", True, "MarkRelease"), default="AsNotPromoted"),
+        # From here on a failure must bring back what the pointer names.
+        "MarkRelease": asl.put(True, at="$.serving_touched", next_="Release"),
+        "Release": release_child(
+            "$.run_id", {"version.$": "$.published.version", "heed_switches": True, "undo": False},
+            next_="ReadSwitchesBeforePromote", on_error="ReadSwitchesAfterRelease", result="$.release"),
+        # A release that a kill switch ended is no failure: say which it was.
+        "ReadSwitchesAfterRelease": read_switches("WasItSwitchedOff", on_error=on_error),
+        "WasItSwitchedOff": asl.choose(asl.equals("$.switches.may_release", True, on_error), default="UndoRelease"),
+        "ReadSwitchesBeforePromote": read_switches("MayPromote", on_error=on_error),
+        "MayPromote": asl.choose(asl.equals("$.switches.may_promote", True, "Promote"), default="UndoRelease"),
+        "UndoRelease": release_child("States.Format('{}-undo', $.run_id)", UNDO, next_="AsNotPromoted",
+                                     on_error=on_error, result=None),
+        "Promote": asl.function("Promote", promotion("promote", {
+            "version.$": "$.published.version", "manifest_sha256.$": "$.published.manifest_sha256",
+            "model_uri.$": "$.published.model_uri", "model_package_arn.$": "$.published.model_package_arn", **brings,
+        }), result="$.promoted", fields=("promoted", "version"), next_=next_, on_error=on_error),
+    }
+
+
+def endings(ends: Sequence[str], details: Mapping[str, Mapping[str, str]]) -> States:
+    """`As{end}` for each end: recorded, the lease given back, and then the end of that name."""
+    states: States = {}
+    for end in ends:
+        states[f"As{end}"] = {"Type": "Pass", "Parameters": {"outcome": end, "detail": dict(details.get(end, {}))},
+                              "ResultPath": "$.end", "Next": "RecordOutcome"}
+        states[end] = asl.succeed()
+    return {
+        **states,
+        "RecordOutcome": asl.function(
+            "Audit", {"story.$": "$.story", "run_id.$": "$.run_id", "outcome.$": "$.end.outcome",
+                      "detail": {"input.$": "$.input", "end.$": "$.end.detail", "execution.$": "$.execution"}},
+            next_="GiveLeaseBack", on_error="NotifyFailure", result=None),
+        # Giving back what another run holds does nothing; a lease that stays is taken when it expires.
+        "GiveLeaseBack": asl.function("Lease", _GIVE_BACK, next_="End", on_error="End", result=None),
+        "End": asl.choose(*(asl.equals("$.end.outcome", end, end) for end in ends), default="Failed"),
+    }
+
+
+def failure(*, subject: str, message: str, end: State) -> States:
+    """From SERVING_TOUCHED on: what the pointer names serves again, then audit, page, lease, and `end`."""
+    return {
+        SERVING_TOUCHED: asl.choose(asl.present("$.serving_touched", "RollBackServing"), default="AuditFailure"),
+        "RollBackServing": asl.child(
+            "ReleaseMachine", "States.Format('{}-back', $.run_id)",
+            {"story.$": "$.story", "token.$": "$.lease.token", **UNDO}, next_="WhyNoRelease",
+            on_error=[asl.catch("WhyNoRelease", result="$.roll_back_error")], result=None),
+        # A child's failure is States.TaskFailed, whatever it was. On-call should not have to look up which alarm
+        # kept a release waiting until its patience ended, or which run took the lease.
+        "WhyNoRelease": asl.choose(
+            *(asl.both(asl.present("$.error.Cause", ""), asl.matches("$.error.Cause", f'*"{error}"*', ""),
+                       "ReadRelease") for error in ("GuardrailRings", "LeaseLost")), default="AuditFailure"),
+        "ReadRelease": asl.put({"release.$": "States.StringToJson($.error.Cause)"}, at="$.error",
+                               next_="NameReleaseError"),
+        "NameReleaseError": asl.put(
+            {"Error.$": "States.Format('{}: {}', $.error.release.Error, $.error.release.Cause)"}, at="$.error",
+            next_="AuditFailure"),
+        "AuditFailure": asl.function(
+            "Audit", {"story.$": "$.story", "run_id.$": "$.run_id", "outcome": events.FAILED,
+                      "detail": {"input.$": "$.input", "error.$": "$.error.Error", "execution.$": "$.execution"}},
+            next_="NotifyFailure", on_error=[asl.catch("NotifyFailure", result="$.audit_error")], result=None),
+        "NotifyFailure": asl.notify(subject, message, next_="GiveLeaseBackAfterFailure"),
+        "GiveLeaseBackAfterFailure": asl.function("Lease", _GIVE_BACK, next_=events.FAILED, on_error=events.FAILED,
+                                                  result=None),
+        events.FAILED: end,
+    }
