@@ -41,7 +41,7 @@ def test_a_scheduled_look_keeps_the_counts_of_its_hour(jp: Deployed) -> None:
     for _ in range(2):  # the second one reads what the first one kept
         error, answer = jp.aws.invoke(naming.function(SLUG, "drift_monitor"), {"story": SLUG})
         assert error is None, answer
-        assert {w["hours"] for w in answer["windows"] if w["monitor"] == MONITOR.name} == {1}
+        assert 1 in {w["hours"] for w in answer["windows"] if w["monitor"] == MONITOR.name}
     version = jp.pointer()["version"]
     kept = [o["Key"] for o in s3.list_objects_v2(**place)["Contents"] if f"/{version}/" in o["Key"]]
     assert len(kept) in (1, 2), "two looks at one hour, or one each side of its end"
