@@ -173,6 +173,11 @@ def capture_prefix(slug: str) -> str:
     return f"capture/{slug}/"
 
 
+def drift_windows_prefix(slug: str) -> str:
+    """Counts of each hour, by model version: longer spans are sums of them."""
+    return f"drift-windows/{slug}/"
+
+
 def feedback_prefix(slug: str) -> str:
     """JSON lines {"request_id", "label"}: what the right intent turned out to be."""
     return f"feedback/{slug}/"

@@ -29,8 +29,12 @@ TITLES = {
     "deploy_keeps_promotion": "A deploy keeps the promotion",
     "two_retrains_one_lease": "Two retrains, one lease",
     "answer_lost": "An answer is lost",
-    "artifact_tampered": "A byte is flipped",
-    "region_receives_signed_copy": "Another region receives",
+    "fabric_survives_cache_loss": "The cache is lost",
+    "artifact_tampered": "A tampered artifact",
+    "region_receives_signed_copy": "A region receives its signed copy",
+    "label_quarantine": "Labels in quarantine",
+    "point_in_time_audit": "No row saw the future",
+    "canary_aborts": "A canary aborts",
 }
 MADE_AND_REAL = (
     ("Templates", "real", "the same CloudFormation files that an AWS account gets"),

@@ -191,7 +191,8 @@ class StoryFunctions(Construct):
         ), statements=[
             self._control("GetItem"), *self._read_artifacts(naming.all_models_prefix(self._slug)),
             *read_prefixes(p.buckets.capture.bucket_arn, naming.capture_prefix(self._slug),
-                           naming.feedback_prefix(self._slug)),
+                           naming.feedback_prefix(self._slug), naming.drift_windows_prefix(self._slug)),
+            write_prefixes(p.buckets.capture.bucket_arn, naming.drift_windows_prefix(self._slug)),
             put_metrics(metrics.NAMESPACE), self._data])
 
     def drift_trigger(self, *, machine_arn: str) -> PlatformFunction:

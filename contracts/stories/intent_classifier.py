@@ -5,12 +5,12 @@ from __future__ import annotations
 from contracts.datasets import SCHEMA_VERSION
 from contracts.gates import ComparisonGate, Gate, MetricGate, SliceGate
 from contracts.kill_switches import Flag
+from contracts.monitors import concept, distribution
 from contracts.registry import RegistryContract
 from contracts.serving import CanaryPolicy
 from contracts.stories.roster import ROSTER
 from contracts.story import (
     Budget,
-    DriftMonitor,
     FeatureDefinition,
     FeatureGroupContract,
     InferenceContract,
@@ -22,7 +22,7 @@ from contracts.story import (
     StoryContract,
 )
 
-HOUR, DAY = 3_600, 86_400
+HOUR = 3_600
 
 # A slice's macro-F1 has a standard error of about 3 points at 120 rows; fewer rows prove nothing.
 MIN_SLICE_ROWS = 120
@@ -72,33 +72,9 @@ INTENT_CLASSIFIER = StoryContract(
         Slo(metric="rollback_s", at_most=60, unit="Seconds"),
     ),
     monitors=(
-        DriftMonitor(
-            name="input",
-            kind="input",
-            threshold=0.2,
-            window_s=HOUR,
-            detect_within_s=DAY,
-            min_requests=200,
-            features=("chars", "tokens", "unknown_share", "japanese_share"),
-        ),
-        DriftMonitor(
-            name="prediction",
-            kind="prediction",
-            threshold=0.2,
-            window_s=HOUR,
-            detect_within_s=DAY,
-            min_requests=200,
-            features=("intent", "confidence"),
-        ),
-        DriftMonitor(
-            name="concept",
-            kind="concept",
-            threshold=0.03,
-            window_s=DAY,
-            detect_within_s=7 * DAY,
-            min_requests=200,
-            features=("macro_f1",),
-        ),
+        distribution("input", "chars", "tokens", "unknown_share", "japanese_share"),
+        distribution("prediction", "intent", "confidence"),
+        concept("macro_f1", largest_drop=0.03),
     ),
     feature_groups=(
         FeatureGroupContract(

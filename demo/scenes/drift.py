@@ -46,7 +46,7 @@ def drift_retrains(stage: Stage) -> str:
 
 
 def let_the_hour_pass(stage: Stage) -> None:
-    """Remove what was captured, as if its hour had passed: the hourly monitor, 15 s apart here, would see the
+    """Remove what was captured, as if its hour had passed: a scheduled look at a full hour would see the
     shifted requests again after the roll-back and rightly start the next retrain in the middle of another scene.
     """
     s3, bucket = stage.target.client("s3"), stage.target.bucket(naming.CAPTURE)

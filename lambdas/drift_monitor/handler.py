@@ -1,20 +1,25 @@
 """{"story", "window_end"?, "monitors"?} ->
-{"windows": [{"monitor", "language", "cohort"?, "psi", "p_value"?, "requests", "feature", "note"?}]}.
+{"windows": [{"monitor", "language", "cohort"?, "hours"?, "psi", "p_value"?, "requests", "feature", "note"?}]}.
 
 Every monitor of the contract unless `monitors` names some. For the concept monitor `psi` is the
-drop of macro-F1. A language comes before its cohorts.
+drop of macro-F1. A language comes before its cohorts, an hour before the spans that it ends.
+
+A scheduled look judges the last full hour and the spans that it ends, and keeps the hour's counts. `window_end` asks
+for one window that ends then: a question of a person, which keeps nothing.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts import metrics, naming, stories
-from contracts.alarm_budget import alarm_rule
+from contracts.alarm_budget import LOOK_EVERY_S, alarm_rule
 from contracts.functions import DriftMonitorEnv
 from contracts.story import DriftMonitor
+from lambdas.drift_monitor import spans
 from lambdas.drift_monitor.captures import Window, read_captures, read_feedback
 from lambdas.drift_monitor.logic import WHOLE, Histograms, WindowResult, judge_concept, parse_references
 from lambdas.shared.aws import client, environment
@@ -31,23 +36,27 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if pointer is None:
         logger.info("never promoted: nothing to compare with")
         return {"windows": []}
-    end = _window_end(event.get("window_end"), env.CAPTURE_DELAY_S)
+    scheduled = event.get("window_end") is None
+    now = datetime.now(UTC) - timedelta(seconds=env.CAPTURE_DELAY_S)
+    end = spans.last_full_hour(now) if scheduled else _window_end(event["window_end"])
     wanted = event.get("monitors") or [m.name for m in story.monitors]
     results: list[WindowResult] = []
     chosen = [m for m in story.monitors if m.name in wanted]
-    for seconds in sorted({m.window_s for m in chosen if m.kind != "concept"}):
-        distribution = [m for m in chosen if m.kind != "concept" and m.window_s == seconds]
-        results += _distributions(env, story.slug, pointer, Window(end=end, seconds=seconds), distribution)
+    distribution = [m for m in chosen if m.kind != "concept"]
+    if distribution:
+        results += _distributions(env, story.slug, pointer, end, distribution, add_up=scheduled)
     for monitor in (m for m in chosen if m.kind == "concept"):
         results += _concept(env, story.slug, pointer, Window(end=end, seconds=monitor.window_s), monitor)
     named = {m.name: m for m in chosen}
-    put_metric(client("cloudwatch"), [point for result in results for point in _points(result, story.slug, named)])
+    by_slice: defaultdict[tuple[str, str, str], list[WindowResult]] = defaultdict(list)
+    for result in results:
+        by_slice[result.monitor, result.language, result.cohort].append(result)
+    points = [point for same in by_slice.values() for point in _points(same, story.slug, named)]
+    put_metric(client("cloudwatch"), points)
     return {"windows": [result.to_dict() for result in results]}
 
 
-def _window_end(raw: object, delay_s: int) -> datetime:
-    if raw is None:
-        return datetime.now(UTC) - timedelta(seconds=delay_s)
+def _window_end(raw: object) -> datetime:
     try:
         end = datetime.fromisoformat(str(raw))
     except ValueError:
@@ -69,13 +78,22 @@ def _captures(
 
 
 def _distributions(
-    env: DriftMonitorEnv, slug: str, pointer: dict[str, Any], window: Window, monitors: list[DriftMonitor]
+    env: DriftMonitorEnv, slug: str, pointer: dict[str, Any], end: datetime, monitors: list[DriftMonitor], *,
+    add_up: bool,
 ) -> list[WindowResult]:
-    reference = read_json(client("s3"), S3Uri.parse(pointer["model_uri"]).child(naming.DRIFT_REFERENCE_FILE))
-    histograms = Histograms(parse_references(reference))
-    for record in _captures(env, slug, pointer, window):
-        histograms.add(record)
-    return [result for monitor in monitors for result in histograms.judge(monitor)]
+    s3 = client("s3")
+    references = parse_references(
+        read_json(s3, S3Uri.parse(pointer["model_uri"]).child(naming.DRIFT_REFERENCE_FILE))
+    )
+    hour = Histograms(references)
+    for record in _captures(env, slug, pointer, Window(end=end, seconds=LOOK_EVERY_S)):
+        hour.add(record)
+    if not add_up:
+        return [result for monitor in monitors for result in hour.judge(monitor)]
+    folder = spans.folder_of(env.CAPTURE_BUCKET, slug, pointer["version"])
+    spans.keep(s3, folder, end, hour)
+    counted = spans.spans(s3, folder, end, hour, references)
+    return [result for monitor in monitors for result in spans.judge(counted, monitor)]
 
 
 def _concept(
@@ -89,23 +107,28 @@ def _concept(
 
 
 def _points(
-    result: WindowResult, slug: str, monitors: dict[str, DriftMonitor]
+    spans_of_slice: list[WindowResult], slug: str, monitors: dict[str, DriftMonitor]
 ) -> list[tuple[str, float, dict[str, str]]]:
-    """How much the window held, always; the monitor's own number only when there is evidence.
+    """How much the look's own window held, always; the monitor's own number only when a span has evidence.
 
-    A cohort's number is one more data point of its language: the alarm looks at the largest.
+    A cohort's number and a longer span's are more data points of their language: the alarm looks at the largest.
     """
-    where = {"story": slug, "language": result.language}
-    named = {**where, "monitor": result.monitor}
-    monitor = monitors[result.monitor]
+    own = spans_of_slice[0]
+    where = {"story": slug, "language": own.language}
+    named = {**where, "monitor": own.monitor}
+    monitor = monitors[own.monitor]
     rule = alarm_rule(monitor)
     points = []
-    if result.cohort == WHOLE:
-        points = [(metrics.WINDOW_REQUESTS, float(result.requests), named),
-                  (metrics.UNJUDGED_WINDOW, float(result.value is None), named)]
-    once, sustained = (result.held(monitor.threshold, level) for level in (rule.sure_level, rule.level))
-    if once is None or sustained is None:
-        return points
-    if monitor.kind == "concept":
-        return [*points, (metrics.CONCEPT_F1_DROP, once, where)]
-    return [*points, (metrics.INPUT_PSI, once, named), (metrics.SUSTAINED_PSI, sustained, named)]
+    if own.cohort == WHOLE:
+        unjudged = all(result.value is None for result in spans_of_slice)
+        points = [(metrics.WINDOW_REQUESTS, float(own.requests), named),
+                  (metrics.UNJUDGED_WINDOW, float(unjudged), named)]
+    for result in spans_of_slice:
+        once, sustained = (result.held(monitor.threshold, level) for level in (rule.sure_level, rule.level))
+        if once is None or sustained is None:
+            continue
+        if monitor.kind == "concept":
+            points.append((metrics.CONCEPT_F1_DROP, once, where))
+        else:
+            points += [(metrics.INPUT_PSI, once, named), (metrics.SUSTAINED_PSI, sustained, named)]
+    return points

@@ -39,6 +39,7 @@ class WindowResult:
     p_value: float | None = None
     feature: str = ""
     note: str = ""
+    hours: int = 0  # of a span that was added up from hours; 0: one look's own window
 
     def held(self, threshold: float, level: float) -> float | None:
         """What an alarm on `threshold` may see: the number, held at the threshold unless it is beyond chance."""
@@ -54,8 +55,8 @@ class WindowResult:
             "psi": self.value,
             "feature": self.feature,
         }
-        optional = {"cohort": self.cohort, "p_value": self.p_value, "note": self.note}
-        return {**shown, **{name: value for name, value in optional.items() if value not in ("", None)}}
+        optional = {"cohort": self.cohort, "p_value": self.p_value, "note": self.note, "hours": self.hours}
+        return {**shown, **{name: value for name, value in optional.items() if value not in ("", None, 0)}}
 
 
 def rule_of(monitor: DriftMonitor) -> Rule:
@@ -88,10 +89,11 @@ class Histograms:
     """Counts per slice and feature, filled record by record: a window is never held in memory."""
 
     def __init__(self, references: References) -> None:
-        self._references = {where: {r.feature: r for r in refs} for where, refs in references.items()}
+        self._references = references
+        self._by_name = {where: {r.feature: r for r in refs} for where, refs in references.items()}
         self._counts = {
             where: {name: [0] * len(r.counts) for name, r in refs.items()}
-            for where, refs in self._references.items()
+            for where, refs in self._by_name.items()
         }
         self.requests: Counter[Slice] = Counter()
 
@@ -99,10 +101,42 @@ class Histograms:
         language, cohort = str(record.get("language")), str(record.get("cohort") or WHOLE)
         for where in dict.fromkeys(((language, WHOLE), (LANGUAGE_ALL, WHOLE), (language, cohort))):
             self.requests[where] += 1
-            for name, reference in self._references.get(where, {}).items():
+            for name, reference in self._by_name.get(where, {}).items():
                 index = _bin(reference, feature_value(record, name))
                 if index is not None:
                     self._counts[where][name][index] += 1
+
+    def merge(self, other: Histograms) -> Histograms:
+        """Counts of both, over the bins of this one; exact, in any order. ValueError for counts over other bins."""
+        merged = Histograms(self._references)
+        merged.requests = self.requests + other.requests
+        for where, features in merged._counts.items():
+            for name, counts in features.items():
+                pair = zip(self._counts[where][name], other._counts[where][name], strict=True)
+                counts[:] = [mine + others for mine, others in pair]
+        return merged
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "requests": [[*where, number] for where, number in sorted(self.requests.items())],
+            "counts": [[*where, name, counts] for where, features in sorted(self._counts.items())
+                       for name, counts in sorted(features.items())],
+        }
+
+    @classmethod
+    def from_dict(cls, references: References, raw: Mapping[str, Any]) -> Histograms:
+        """ValueError when the counts lie over other bins than the references'."""
+        found = cls(references)
+        found.requests = Counter({(language, cohort): number for language, cohort, number in raw["requests"]})
+        said = {(language, cohort, name): counts for language, cohort, name, counts in raw["counts"]}
+        wanted = {(*where, name): len(counts) for where, features in found._counts.items()
+                  for name, counts in features.items()}
+        if wanted != {key: len(counts) for key, counts in said.items()}:
+            raise ValueError(f"counts of {len(said)} features and slices don't lie over the champion's bins, which are "
+                             f"{len(wanted)}: they were made with another version's reference")
+        for language, cohort, name in wanted:
+            found._counts[language, cohort][name] = list(said[language, cohort, name])
+        return found
 
     def judge(self, monitor: DriftMonitor) -> list[WindowResult]:
         """The largest PSI over the monitor's features, per slice seen or referred to; a language before its cohorts.
@@ -119,7 +153,7 @@ class Histograms:
         if requests < monitor.min_requests:
             return WindowResult(**said, note=NO_EVIDENCE)
         found = [(name, self._judge_feature(monitor, where, name)) for name in monitor.features
-                 if name in self._references.get(where, {})]
+                 if name in self._by_name.get(where, {})]
         judged = [(o.verdict is Verdict.DRIFTED, o.effect, name, o) for name, o in found if o.effect is not None]
         if not judged:
             return WindowResult(**said, note=found[0][1].reason if found else NO_REFERENCE)
@@ -128,7 +162,7 @@ class Histograms:
 
     def _judge_feature(self, monitor: DriftMonitor, where: Slice, name: str) -> Outcome:
         counts = self._counts[where][name]
-        return judge_counts(self._references[where][name].counts, counts, rule_of(monitor),
+        return judge_counts(self._by_name[where][name].counts, counts, rule_of(monitor),
                             missing=self.requests[where] - sum(counts))
 
 

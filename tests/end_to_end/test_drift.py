@@ -35,6 +35,18 @@ def test_shifted_traffic_raises_psi_and_the_alarm_starts_a_retrain(jp: Deployed)
         calm(jp)
 
 
+def test_a_scheduled_look_keeps_the_counts_of_its_hour(jp: Deployed) -> None:
+    s3, place = jp.aws.client("s3"), {"Bucket": jp.target.bucket(naming.CAPTURE),
+                                      "Prefix": naming.drift_windows_prefix(SLUG)}
+    for _ in range(2):  # the second one reads what the first one kept
+        error, answer = jp.aws.invoke(naming.function(SLUG, "drift_monitor"), {"story": SLUG})
+        assert error is None, answer
+        assert 1 in {w["hours"] for w in answer["windows"] if w["monitor"] == MONITOR.name}
+    version = jp.pointer()["version"]
+    kept = [o["Key"] for o in s3.list_objects_v2(**place)["Contents"] if f"/{version}/" in o["Key"]]
+    assert len(kept) in (1, 2), "two looks at one hour, or one each side of its end"
+
+
 def check_runs(jp: Deployed, before: dict[str, str]) -> None:
     """Longer messages and surer answers ring two alarms at once: one run releases, another one steps back."""
     runs = [jp.finish(arn) for name, arn in jp.runs().items() if name not in before]
@@ -52,7 +64,7 @@ def drift_alarms(jp: Deployed) -> list[dict[str, Any]]:
 
 
 def calm(jp: Deployed) -> None:
-    """Back to rest: a drift alarm keeps its state until the next hour's look, and that look, seconds apart here,
+    """Back to rest: a drift alarm keeps its state until the next look at a full hour, and that look
     would see the shifted requests again and rightly start the next retrain in the middle of another test.
     """
     s3, bucket = jp.aws.client("s3"), jp.target.bucket(naming.CAPTURE)

@@ -8,6 +8,7 @@ import pytest
 
 from contracts.alarm_budget import (
     FALSE_ALARMS_A_WEEK,
+    LOOK_EVERY_S,
     TESTS_A_SLICE,
     AlarmRule,
     Fleet,
@@ -43,6 +44,12 @@ def test_every_story_has_room_in_the_budget() -> None:
     assert CONTRACTS
     for story in CONTRACTS.values():
         assert sum(len(m.features) for m in story.monitors) + 1 <= TESTS_A_SLICE, story.slug
+
+
+def test_a_distribution_is_judged_over_what_lies_between_two_looks() -> None:
+    """Longer spans are sums of these windows."""
+    windows = {m.window_s for story in CONTRACTS.values() for m in story.monitors if m.kind != "concept"}
+    assert windows == {LOOK_EVERY_S}
 
 
 @pytest.mark.parametrize(("looks", "rings"), [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -61,8 +61,8 @@ def run(context: Any, monitors: list[str] | None = None) -> dict[tuple[str, str]
     return {(w["monitor"], w["language"]): w for w in handler(event, context)["windows"]}
 
 
-def metric_values(account: Account, name: str) -> dict[tuple[str, ...], float]:
-    """(dimension values) -> the value last put."""
+def metric_values(account: Account, name: str, statistic: str = "Maximum") -> dict[tuple[str, ...], float]:
+    """(dimension values) -> the largest (or least) value put."""
     import boto3
 
     cloudwatch = boto3.client("cloudwatch")
@@ -71,8 +71,8 @@ def metric_values(account: Account, name: str) -> dict[tuple[str, ...], float]:
         points = cloudwatch.get_metric_statistics(
             Namespace="MangaAssist/ML", MetricName=name, Dimensions=metric["Dimensions"], Period=3600,
             StartTime=datetime.now(UTC) - timedelta(hours=2), EndTime=datetime.now(UTC) + timedelta(hours=2),
-            Statistics=["Maximum"])["Datapoints"]
-        found[tuple(d["Value"] for d in metric["Dimensions"])] = points[0]["Maximum"]
+            Statistics=[statistic])["Datapoints"]
+        found[tuple(d["Value"] for d in metric["Dimensions"])] = points[0][statistic]
     return found
 
 
@@ -183,18 +183,78 @@ def test_a_story_that_was_never_promoted_has_nothing_to_compare_with(account: Ac
     assert handler({"story": STORY}, context) == {"windows": []}
 
 
-def test_a_scheduled_window_ends_before_firehose_buffers_are_written(
-    champion: Account, context: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def at_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
+    def put(now: datetime) -> None:
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> datetime:
+                return now
+
+        monkeypatch.setattr("lambdas.drift_monitor.handler.datetime", Clock)
+
+    return put
+
+
+def scheduled(context: Any) -> dict[tuple[str, int], dict[str, Any]]:
+    found = handler({"story": STORY, "monitors": ["input"]}, context)["windows"]
+    return {(w["language"], w.get("hours", 0)): w for w in found if "cohort" not in w}
+
+
+def test_a_scheduled_look_judges_the_last_hour_that_firehose_has_written(
+    champion: Account, context: Any, at_clock: Callable[[datetime], None]
 ) -> None:
-    asked: list[Window] = []
+    put_captures(champion, [record(1), record(2), record(3, at=END - timedelta(minutes=70))])
+    at_clock(END + timedelta(minutes=4))  # the delay is five minutes
+    put_captures(champion, [record(1, at=END - timedelta(minutes=65))], hour="2026/11/20/01")
+    assert scheduled(context)["en", 1]["requests"] == 2  # the hour until 02:00
+    at_clock(END + timedelta(minutes=5))
+    assert scheduled(context)["en", 1]["requests"] == 2  # the hour until 03:00
 
-    def no_captures(s3: Any, bucket: str, slug: str, window: Window) -> Iterator[dict[str, Any]]:
-        asked.append(window)
-        return iter(())
 
-    monkeypatch.setattr("lambdas.drift_monitor.handler.read_captures", no_captures)
-    handler({"story": STORY, "monitors": ["input"]}, context)
-    assert timedelta(seconds=299) < datetime.now(UTC) - asked[0].end < timedelta(seconds=310)
+def test_a_shift_too_thin_for_an_hour_shows_in_the_hours_together(
+    champion: Account, context: Any, at_clock: Callable[[datetime], None]
+) -> None:
+    for hours in range(4):
+        end = END + timedelta(hours=hours)
+        put_captures(champion, [record(i, chars=400, at=end - timedelta(minutes=9)) for i in range(60)],
+                     hour=f"2026/11/20/0{2 + hours}")
+        at_clock(end + timedelta(minutes=6))
+        found = scheduled(context)
+        assert found["en", 1]["note"] == "no evidence"
+    assert (found["en", 4]["requests"], found["en", 4]["feature"]) == (240, "chars")
+    assert found["en", 4]["psi"] == pytest.approx(psi((300, 300), (0, 240)))
+    assert ("en", 12) not in found  # nothing was counted before
+    assert metric_values(champion, "InputPsi")[STORY, "en", "input"] == pytest.approx(found["en", 4]["psi"])
+    assert metric_values(champion, "UnjudgedWindow", "Minimum")[STORY, "en", "input"] == 0
+    assert metric_values(champion, "UnjudgedWindow", "Minimum")[STORY, "ja", "input"] == 1
+    scheduled(context)  # the same hour once more
+    assert scheduled(context)["en", 4]["requests"] == 240
+
+
+def test_a_question_of_a_person_keeps_no_counts_and_a_new_champion_starts_anew(
+    champion: Account, context: Any, at_clock: Callable[[datetime], None]
+) -> None:
+    put_captures(champion, [record(i, at=END - timedelta(minutes=70)) for i in range(200)], hour="2026/11/20/01")
+    at_clock(END - timedelta(minutes=50))
+    scheduled(context)
+    champion.put_control(records.POINTER, version="3", model_uri=f"s3://{ARTIFACTS}/models/{STORY}/abc/")
+    at_clock(END + timedelta(minutes=10))
+    run(context, ["input"])
+    assert set(scheduled(context)) == {("en", 1), ("ja", 1)}
+
+
+def test_hours_add_up_and_counts_over_other_bins_are_refused() -> None:
+    references = {("en", ""): (CHARS,)}
+    hours = [Histograms(references), Histograms(references), Histograms(references)]
+    for number, chars in enumerate((10, 30, 30, 10, 30)):
+        hours[number % 2].add(record(number, chars=chars))
+        hours[2].add(record(number, chars=chars))
+    once = Histograms.from_dict(references, json.loads(json.dumps(hours[0].to_dict())))
+    assert once.merge(hours[1]).to_dict() == hours[1].merge(once).to_dict() == hours[2].to_dict()
+    other = {("en", ""): (replace(CHARS, counts=(1, 2, 3), edges=(10.0, 20.0)),)}
+    with pytest.raises(ValueError, match="another version's reference"):
+        Histograms.from_dict(other, hours[0].to_dict())
 
 
 @pytest.mark.parametrize("end", ["2026-11-20T03:00:00", "2026-11-20T03:00:00Z", "2026-11-20T12:00:00+09:00"])
