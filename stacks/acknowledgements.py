@@ -153,7 +153,7 @@ def _story_services(stack: str, slug: str, groups: Sequence[str]) -> Iterator[Ac
                    *_all(functions, "Publish ReleasePlan Promote"))
     yield versions(f"model/{name}-v*", release)
     yield versions(f"endpoint-config/{name}-v*", release)
-    yield versions(f"processing-job/{naming.PROJECT}-{slug}-freeze-*", retrain)
+    yield versions(f"processing-job/{naming.freeze_job(slug, '*')}", retrain)
     yield versions(f"pipeline/{naming.pipeline(slug)}/execution/*", retrain)
     yield versions("training-job/pipelines-*", f"{training}/Role")
     yield versions("processing-job/pipelines-*", f"{training}/Role")
