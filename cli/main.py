@@ -22,6 +22,7 @@ from cli.target import Target, explain, find_story
 from contracts import events, naming, records
 from contracts.deployments import DEPLOYMENTS
 from contracts.kill_switches import GLOBAL_FREEZE
+from fabric import cohort_now
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -155,10 +156,13 @@ def invoke(
     story: Story,
     text: str,
     cohort: Annotated[str | None, typer.Option(help="new, returning or power_user")] = None,
+    customer: Annotated[str | None, typer.Option(help="take the cohort from what the feature store knows")] = None,
     daypart: Annotated[str | None, typer.Option(help="peak or off_peak")] = None,
 ) -> None:
     """Ask the endpoint one question."""
     find_story(story)
+    if customer is not None:
+        cohort = cohort_now(story, customer, runtime=target().client("sagemaker-featurestore-runtime"))
     out.print_json(data=traffic.ask(target(), story, text, cohort=cohort, daypart=daypart))
 
 

@@ -16,7 +16,8 @@ RULE = INTENT_CLASSIFIER.cohorts
 
 
 @pytest.mark.parametrize(("count", "cohort"), [
-    (None, "new"), (0, "new"), (4, "new"), (5, "returning"), ("49", "returning"), (50, "power_user"), (900, "power_user"),
+    (None, "new"), (0, "new"), (4, "new"), (5, "returning"), ("49", "returning"), (50, "power_user"),
+    (900, "power_user"),
 ])
 def test_the_cohort_follows_from_the_count_at_the_thresholds_of_the_contract(count: Any, cohort: str) -> None:
     assert RULE.cohort({"interactions": count}) == cohort
@@ -56,7 +57,7 @@ def test_a_declaration_that_aws_would_refuse_is_refused_at_birth(changes: dict[s
 def test_a_story_refuses_a_group_of_another_namespace_and_a_rule_without_its_feature() -> None:
     with pytest.raises(ValueError, match=r"\['customer-cohort'\] are of another namespace"):
         replace(INTENT_CLASSIFIER, feature_groups=(replace(GROUP, namespace="reranker"),))
-    with pytest.raises(ValueError, match="cohorts need the feature 'clicks' of customer-cohort, which has interactions"):
+    with pytest.raises(ValueError, match="need the feature 'clicks' of customer-cohort, which has interactions"):
         replace(INTENT_CLASSIFIER, cohorts=replace(RULE, feature="clicks"))
 
 

@@ -38,7 +38,9 @@ class Account:
     catalog: SqlCatalog
     objects: dict[str, bytes]
     fails_with: str = ""
-    exceptions: Any = type("Exceptions", (), {"NoSuchKey": NoSuchKey})
+
+    class exceptions:
+        NoSuchKey = NoSuchKey
 
     def describe_feature_group(self, FeatureGroupName: str) -> dict[str, Any]:
         if self.fails_with:
@@ -72,10 +74,12 @@ def account(tmp_path: Path) -> Account:
     return Account(catalog=catalog, objects={})
 
 
-def record(day: int, count: int | None, *, who: str = "ann", arrived_h: float | None = 0, **more: Any) -> dict[str, Any]:
+def record(day: int, count: int | None, *, who: str = "ann", arrived_h: float | None = 0,
+           **more: Any) -> dict[str, Any]:
     happened = datetime(2026, 4, day, tzinfo=UTC)
     arrived = None if arrived_h is None else (happened + timedelta(hours=arrived_h)).isoformat()
-    return {"customer_id": who, "event_time": happened.isoformat(), "arrived_at": arrived, "interactions": count, **more}
+    return {"customer_id": who, "event_time": happened.isoformat(), "arrived_at": arrived, "interactions": count,
+            **more}
 
 
 def asked(id_: str, when: str, *, who: str = "ann", cohort: str | None = None) -> LabelRow:
