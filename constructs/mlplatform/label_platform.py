@@ -14,13 +14,23 @@ from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
 
 from constructs import Construct
-from contracts import events, naming, workflow
+from contracts import events, metrics, naming, workflow
 from contracts.story import StoryContract
 from mlplatform import asl
 from mlplatform.buckets import Buckets
 from mlplatform.network import Network
 from mlplatform.pipeline_definition import input_path, output_path
-from mlplatform.policies import ACCOUNT, Statement, allow, arn, arn_of, pass_role, read_prefixes, write_prefixes
+from mlplatform.policies import (
+    ACCOUNT,
+    Statement,
+    allow,
+    arn,
+    arn_of,
+    pass_role,
+    put_metrics,
+    read_prefixes,
+    write_prefixes,
+)
 from mlplatform.sagemaker_roles import sagemaker_role
 from mlplatform.state_machine import StateMachine
 
@@ -144,6 +154,7 @@ class FreezeJob(_LabelJob):
                     arn("glue", "catalog"), arn("glue", f"database/{naming.FEATURE_DATABASE}"), features]),
                 allow("sagemaker:DescribeFeatureGroup", on=[
                     arn("sagemaker", f"feature-group/{group.resource_name}") for group in story.feature_groups]),
+                put_metrics(metrics.NAMESPACE),
             ])
 
     def request(self) -> dict[str, Any]:

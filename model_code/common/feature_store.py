@@ -37,6 +37,7 @@ from model_code.common.iceberg import glue_catalog
 
 _TYPES: dict[str, PrimitiveType] = {"string": StringType(), "long": LongType(), "double": DoubleType(),
                                     "timestamp": TimestamptzType(), "boolean": BooleanType()}
+FRESH = "fresh"  # a manifest's `features.status`, when it is not `stale since ...`
 _INSTANT = pa.timestamp("us", "UTC")
 _UNREACHABLE = (ClientError, BotoCoreError, OSError)  # of AWS APIs; Arrow says OSError when S3 does not answer
 _ABSENT = ("ResourceNotFound", "ResourceNotFoundException")  # an answer: nothing was unreachable
@@ -68,7 +69,7 @@ class FeatureRead:
         """What a data set's manifest says of the features that it was joined with."""
         stale = {"stale_since": self.stale_since, "stale_because": self.stale_because} if self.stale_since else {}
         return {"group": self.group, "metadata_location": self.metadata_location, "snapshot_id": self.snapshot_id,
-                "status": f"stale since {self.stale_since}" if self.stale_since else "fresh", **stale}
+                "status": f"stale since {self.stale_since}" if self.stale_since else FRESH, **stale}
 
 
 @dataclass(frozen=True, kw_only=True)

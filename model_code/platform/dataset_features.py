@@ -21,6 +21,7 @@ from model_code.common.point_in_time import join
 from model_code.common.point_in_time_definition import PointInTime
 
 LABEL_TIME = "asked_at"
+NONE = "none"  # a manifest's `features.status` when no row has a customer
 _INSTANT = pa.timestamp("us", "UTC")
 
 
@@ -44,7 +45,7 @@ def without_features(rows: Sequence[LabelRow]) -> Joined:
     """No row has a customer: the store is not asked, and cohorts are what the label file says."""
     cohorts = Counter(row.cohort or "none" for row in rows)
     return Joined(rows=tuple({**row.to_dict(), "features": None} for row in rows), manifest={
-        "status": "none", "cohort_from": {"label_file": len(rows)}, "cohorts": dict(sorted(cohorts.items()))})
+        "status": NONE, "cohort_from": {"label_file": len(rows)}, "cohorts": dict(sorted(cohorts.items()))})
 
 
 def join_features(rows: Sequence[LabelRow], read: FeatureRead, contract: StoryContract) -> Joined:

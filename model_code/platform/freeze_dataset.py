@@ -22,15 +22,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts import metrics
 from contracts.agreement import kappa_by_language
 from contracts.datasets import SCHEMA_VERSION, LabelRow
 from contracts.stories import story as story_contract
 from contracts.story import LabelPolicy, StoryContract
-from model_code.common.feature_store import FeatureRead, offline_store
+from model_code.common.feature_store import FRESH, FeatureRead, offline_store
 from model_code.common.iceberg import LabelRecords, glue_catalog
 from model_code.common.log import log_event
 from model_code.common.sagemaker_job import write_exit_message
-from model_code.platform.dataset_features import has_customers, join_features, without_features
+from model_code.platform.dataset_features import NONE, has_customers, join_features, without_features
 from model_code.platform.ingest_labels import LabelEnv
 
 GATED_LANGUAGES = ("en", "ja")  # the story asks for kappa in English and in Japanese; mixed is reported
@@ -94,6 +98,17 @@ def freeze(story: str, output: Path, *, above: int, records: LabelRecords, contr
     }
 
 
+def report_staleness(story: str, *, stale: bool, cloudwatch: Any) -> None:
+    """A data point for the alarm. The data set is written and says the same: that nobody heard of it fails nothing."""
+    dimensions = metrics.dimensions(metrics.FEATURES_STALE, story=story)
+    try:
+        cloudwatch.put_metric_data(Namespace=metrics.NAMESPACE, MetricData=[{
+            "MetricName": metrics.FEATURES_STALE, "Value": float(stale), "Unit": "Count",
+            "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()]}])
+    except (BotoCoreError, ClientError) as error:
+        log_event("staleness not reported", story=story, error=type(error).__name__)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--story", required=True)
@@ -114,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     answer = freeze(args.story, args.output, above=args.label_version_above, contract=contract, features=features,
                     records=LabelRecords(catalog=catalog, database=environ.GLUE_DATABASE),
                     at_snapshot=args.snapshot_id)
+    if answer["features"] != NONE:
+        report_staleness(args.story, stale=answer["features"] != FRESH, cloudwatch=boto3.client("cloudwatch"))
     write_exit_message(answer)
     log_event("frozen", story=args.story, **answer)
 

@@ -27,8 +27,8 @@ def test_made_histories_fit_the_declaration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("line", "words"), [
     ("{", "row 2: invalid JSON"),
     ("[]", "row 2: unknown .*not an object"),
-    ('{"customer_id": "ann", "event_time": "x", "clicks": 3}', r"row 2: unknown \['clicks'\], missing \[\]; features of "
-                                                              "customer-cohort are customer_id"),
+    ('{"customer_id": "ann", "event_time": "x", "clicks": 3}',
+     r"row 2: unknown \['clicks'\], missing \[\]; features of customer-cohort are customer_id"),
     ('{"interactions": 3}', r"row 2: unknown \[\], missing \['customer_id', 'event_time'\]"),
 ])
 def test_a_record_that_does_not_fit_is_named_by_row_and_feature(tmp_path: Path, line: str, words: str) -> None:

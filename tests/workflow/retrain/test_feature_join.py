@@ -10,7 +10,7 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 from cli.dataset_audit import audit_dataset
-from contracts import events, naming
+from contracts import events, metrics, naming
 from model_code.common.feature_store import offline_schema
 from tests.support import shop_labels
 from tests.support.deployment import SLUG, STORY, Deployed
@@ -71,5 +71,9 @@ def test_a_store_that_is_away_leaves_the_last_good_manifest_and_the_data_set_say
     assert stale["status"].startswith("stale since 20")
     assert stale["metadata_location"] == fresh["features"]["metadata_location"]
     assert stale["cohorts"] == fresh["features"]["cohorts"]
+    (shown,) = jp.aws.client("cloudwatch").list_metrics(
+        Namespace=metrics.NAMESPACE, MetricName=metrics.FEATURES_STALE)["Metrics"]
+    dimensions = {d["Name"]: d["Value"] for d in shown["Dimensions"]}
+    assert dimensions == metrics.dimensions(metrics.FEATURES_STALE, story=SLUG)
     told = json.loads(jp.audit(run.name, events.REJECTED_LABELS)["detail"])["end"]["labels"]
     assert told["features"] == stale["status"]

@@ -33,11 +33,10 @@ def group(aws, bucket, role) -> str:
 def iceberg(aws, bucket) -> str:
     """A group with an Iceberg table; its first records are on their way while other tests run."""
     name = f"iceberg-{uuid.uuid4().hex[:8]}"
-    tables = "arn:aws:glue:*:*:table/sagemaker_featurestore/*"
     role = aws.role([
         allow("s3:GetObject", "s3:PutObject", resource=f"arn:aws:s3:::{bucket}/*"),
-        allow("glue:GetDatabase", "glue:CreateDatabase", "glue:GetTable", "glue:CreateTable", "glue:UpdateTable",
-              resource=["arn:aws:glue:*:*:catalog", "arn:aws:glue:*:*:database/sagemaker_featurestore", tables])])
+        allow("s3:ListBucket", resource=f"arn:aws:s3:::{bucket}"),
+        allow("glue:GetDatabase", "glue:CreateDatabase", "glue:GetTable", "glue:CreateTable", "glue:UpdateTable")])
     aws.client("sagemaker").create_feature_group(
         FeatureGroupName=name, RecordIdentifierFeatureName="user", EventTimeFeatureName="at",
         FeatureDefinitions=DEFINITIONS, RoleArn=role, OnlineStoreConfig={"EnableOnlineStore": True},
@@ -126,8 +125,15 @@ def test_with_iceberg_every_batch_is_a_commit_to_the_groups_glue_table(aws, iceb
 
     config = aws.client("sagemaker").describe_feature_group(FeatureGroupName=iceberg)["OfflineStoreConfig"]
     place, glue = config["DataCatalogConfig"], aws.client("glue")
-    wait_for(lambda: [t["Name"] for d in glue.get_databases()["DatabaseList"]
-                      for t in glue.get_tables(DatabaseName=d["Name"])["TableList"]], lambda t: place["TableName"] in t)
+
+    def written() -> str:
+        described = aws.client("sagemaker").describe_feature_group(FeatureGroupName=iceberg)["OfflineStoreStatus"]
+        assert described["Status"] == "Active", described
+        databases = [d["Name"] for d in glue.get_databases()["DatabaseList"]]
+        tables = [t["Name"] for d in databases for t in glue.get_tables(DatabaseName=d)["TableList"]]
+        return place["TableName"] if place["TableName"] in tables else ""
+
+    wait_for(written, bool)
     region = {"glue.region": "ap-northeast-1", "s3.region": "ap-northeast-1", "s3.endpoint": aws.config.endpoint_url}
     table = load_catalog("test", **{"type": "glue", **region}).load_table((place["Database"], place["TableName"]))
     assert f"{table.location()}/data" == config["S3StorageConfig"]["ResolvedOutputS3Uri"]
