@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,14 @@ def _field_problem(row: int, raw: Mapping[str, Any], labels: frozenset[str]) -> 
     return _customer_problem(row, raw) or _text_problem(row, raw)
 
 
+def _is_instant(text: str) -> bool:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.tzinfo is not None and bool(moment.astimezone(UTC))
+    except (ValueError, OverflowError):  # the first hours of the year 1 are before it in UTC
+        return False
+
+
 def _customer_problem(row: int, raw: Mapping[str, Any]) -> RowProblem | None:
     """Who asked and when come together: one without the other can't be joined with what was known then."""
     for name, other in (("customer_id", "asked_at"), ("asked_at", "customer_id")):
@@ -188,11 +196,7 @@ def _customer_problem(row: int, raw: Mapping[str, Any]) -> RowProblem | None:
         return None
     if not raw["customer_id"].strip():
         return RowProblem(row=row, field="customer_id", reason="empty", allowed="a non-empty string")
-    try:
-        zone = datetime.fromisoformat(raw["asked_at"]).tzinfo
-    except ValueError:
-        zone = None
-    if zone is None:
+    if not _is_instant(raw["asked_at"]):
         return RowProblem(row=row, field="asked_at", reason="not_a_time", value=raw["asked_at"][:80],
                           allowed="ISO-8601 with a zone, for example 2026-06-01T09:30:00Z")
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -107,7 +107,7 @@ class OfflineStore:
         known = self._last_good(group)
         if known is not None:
             stale = _read(group, StaticTable.from_metadata(known["metadata_location"], self.catalog().properties))
-            return FeatureRead(**{**stale.__dict__, "stale_since": known["read_at"], "stale_because": because})
+            return replace(stale, stale_since=known["read_at"], stale_because=because)
         if because == "NoSuchTable":  # the group is there, and nobody has put a record yet
             return FeatureRead(rows=_columns(group, offline_schema(group).as_arrow().empty_table()),
                                group=group.resource_name, metadata_location="", snapshot_id="")
