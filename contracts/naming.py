@@ -119,8 +119,8 @@ def feature_store_prefix(slug: str) -> str:
 
 
 def feature_tables(slug: str) -> str:
-    """Which Glue tables those are: SageMaker names one after its group and the second of its creation."""
-    return f"{snake(PROJECT)}_{snake(slug)}_*"
+    """Which Glue tables those are: SageMaker names one after its group, with `-` or `_`, and the second it was made."""
+    return f"{PROJECT}-{slug}-".replace("-", "?") + "*"
 
 
 def last_good_features(slug: str, group: str) -> str:
