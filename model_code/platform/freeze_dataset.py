@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,13 @@ def newest(records: Sequence[dict[str, Any]]) -> tuple[dict[str, Any] | None, li
         last[record["id"]] = record
     spoken = max(records, key=lambda r: r["label_version"])["taxonomy"]
     taxonomy: dict[str, Any] = json.loads(spoken)
-    names = LabelRow.__dataclass_fields__
-    rows = [
-        LabelRow(**{**{name: record.get(name) for name in names},  # an older table lacks the newer columns
-                    "annotator_labels": tuple(record["annotator_labels"])})
-        for _, record in sorted(last.items()) if json.loads(record["taxonomy"])["name"] == taxonomy["name"]
-    ]
-    return taxonomy, rows
+    return taxonomy, [_label_row(record) for _, record in sorted(last.items())
+                      if json.loads(record["taxonomy"])["name"] == taxonomy["name"]]
+
+
+def _label_row(record: Mapping[str, Any]) -> LabelRow:
+    values: dict[str, Any] = {name: record.get(name) for name in LabelRow.__dataclass_fields__}  # absent: an old table
+    return LabelRow(**{**values, "annotator_labels": tuple(record["annotator_labels"])})
 
 
 def status_of(rows: int, kappa: dict[str, float], *, newer: bool, policy: LabelPolicy) -> str:
