@@ -11,7 +11,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from cli import audit, executions, flags, labels, show, traffic
+from cli import audit, dataset_audit, executions, features, flags, labels, show, traffic
 from cli import status as status_of
 from cli.cost import choose_templates, cost_report
 from cli.cost_tables import print_costs
@@ -22,6 +22,7 @@ from cli.target import Target, explain, find_story
 from contracts import events, naming, records
 from contracts.deployments import DEPLOYMENTS
 from contracts.kill_switches import GLOBAL_FREEZE
+from fabric import cohort_now
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,9 +31,11 @@ app = typer.Typer(
     epilog="The same words work on AWS and, with --endpoint-url, on the embedded AWS.",
 )
 labels_app = typer.Typer(no_args_is_help=True, help="Label files.")
+features_app = typer.Typer(no_args_is_help=True, help="Feature records.")
 drift_app = typer.Typer(no_args_is_help=True, help="Drift.")
 audit_app = typer.Typer(no_args_is_help=True, help="The audit trail.")
 app.add_typer(labels_app, name="labels")
+app.add_typer(features_app, name="features")
 app.add_typer(audit_app, name="audit")
 app.add_typer(drift_app, name="drift")
 
@@ -99,6 +102,28 @@ def labels_ingest(
         )
 
 
+@features_app.command("put")
+def features_put(
+    file: Path,
+    story: Annotated[str, typer.Option("--story")],
+    group: Annotated[str | None, typer.Option("--group", help="that of the cohorts when absent")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="until the offline store has them")] = False,
+) -> None:
+    """Put records (JSON lines, one object of features a line) into a feature group of the story."""
+    contract = find_story(story)
+    try:
+        declared = contract.feature_group(group or contract.cohorts.group)
+    except ValueError as error:
+        raise CliError(str(error)) from None
+    records_of_file = features.read_records(file, declared)
+    before = features.offline_rows(target(), declared) if wait else 0
+    features.put(target(), declared, records_of_file)
+    out.print(f"{len(records_of_file)} records put into {declared.resource_name}")
+    if wait:
+        features.wait_offline(target(), declared, before + len(records_of_file))
+        out.print("the offline store has them")
+
+
 @app.command()
 def retrain(
     story: Story,
@@ -131,10 +156,13 @@ def invoke(
     story: Story,
     text: str,
     cohort: Annotated[str | None, typer.Option(help="new, returning or power_user")] = None,
+    customer: Annotated[str | None, typer.Option(help="take the cohort from what the feature store knows")] = None,
     daypart: Annotated[str | None, typer.Option(help="peak or off_peak")] = None,
 ) -> None:
     """Ask the endpoint one question."""
     find_story(story)
+    if customer is not None:
+        cohort = cohort_now(story, customer, runtime=target().client("sagemaker-featurestore-runtime"))
     out.print_json(data=traffic.ask(target(), story, text, cohort=cohort, daypart=daypart))
 
 
@@ -202,6 +230,18 @@ def audit_verify(
         show.audit_verified(out, verified)
     if broken := [v.verdict.chain for v in found if not v.intact]:
         raise CliError(f"the audit trail of {', '.join(broken)} is not as it was written")
+
+
+@audit_app.command("point-in-time")
+def audit_point_in_time(
+    dataset: Annotated[str, typer.Option("--dataset", help="STORY/RUN, for example intent-classifier/retrain-...")],
+    sample: Annotated[int, typer.Option(min=1, help="how many rows with a customer to look at")] = 1_000,
+) -> None:
+    """Prove that no sampled row of a frozen data set saw the future, or name the rows that did."""
+    found = dataset_audit.audit_dataset(target(), dataset, sample=sample)
+    show.dataset_audited(out, found)
+    if not found.passed:
+        raise CliError(f"{dataset} does not hold what was known when its customers asked")
 
 
 @audit_app.command("checkpoint")

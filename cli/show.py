@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cli.audit import Verified
+from cli.dataset_audit import DatasetAudited
 from cli.executions import Finished
 from cli.flags import FlagChange
 from cli.labels import INGESTED, Ingest
@@ -153,3 +154,11 @@ def request_progress(out: Console, requests: int) -> Iterator[Callable[[], None]
     with _bar(out) as bar:
         task = bar.add_task("requests", total=requests)
         yield lambda: bar.advance(task)
+
+
+def dataset_audited(out: Console, found: DatasetAudited) -> None:
+    verdict = "[green]nothing from the future[/green]" if found.passed else "[red]not as it was known then[/red]"
+    out.print(f"{found.dataset}: {found.sampled} of {found.rows} rows looked at, {found.matched} with a feature row: "
+              f"{verdict}" + "".join(f", {count} {reason}" for reason, count in found.violations.items()))
+    for example in found.examples:
+        out.print(f"  row {escape(example['id'])}: {example['reason']}, {escape(example['detail'])}", soft_wrap=True)

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ FIELDS: tuple[FieldSpec, ...] = (
     FieldSpec(name="schema_version", type=int),
     FieldSpec(name="source", type=str, allowed=SOURCES),
     FieldSpec(name="kind", type=str, allowed=("real", "made", "own")),
+    FieldSpec(name="customer_id", type=str),  # a pseudonym; with it the cohort comes from the feature store
+    FieldSpec(name="asked_at", type=str),  # when the customer wrote the text: ISO-8601 with a zone
 )
 
 
@@ -82,12 +85,15 @@ class LabelRow:
     annotator_labels: tuple[str, ...] = ()
     group_id: str | None = None
     source: str = "programmatic"
+    customer_id: str | None = None
+    asked_at: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         return {
             "id": self.id, "text": self.text, "label": self.label, "language": self.language,
             "cohort": self.cohort, "daypart": self.daypart, "annotator_labels": list(self.annotator_labels),
-            "group_id": self.group_id, "source": self.source,
+            "group_id": self.group_id, "source": self.source, "customer_id": self.customer_id,
+            "asked_at": self.asked_at,
         }
 
 
@@ -170,7 +176,30 @@ def _field_problem(row: int, raw: Mapping[str, Any], labels: frozenset[str]) -> 
     if strays:
         return RowProblem(row=row, field="annotator_labels", reason="unknown_label",
                           allowed=", ".join(sorted(labels)), value=strays[0][:80])
-    return _text_problem(row, raw)
+    return _customer_problem(row, raw) or _text_problem(row, raw)
+
+
+def _is_instant(text: str) -> bool:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.tzinfo is not None and bool(moment.astimezone(UTC))
+    except (ValueError, OverflowError):  # the first hours of the year 1 are before it in UTC
+        return False
+
+
+def _customer_problem(row: int, raw: Mapping[str, Any]) -> RowProblem | None:
+    """Who asked and when come together: one without the other can't be joined with what was known then."""
+    for name, other in (("customer_id", "asked_at"), ("asked_at", "customer_id")):
+        if raw.get(name) is None and raw.get(other) is not None:
+            return RowProblem(row=row, field=name, reason="missing_field", allowed=f"a string beside {other}")
+    if raw.get("customer_id") is None:
+        return None
+    if not raw["customer_id"].strip():
+        return RowProblem(row=row, field="customer_id", reason="empty", allowed="a non-empty string")
+    if not _is_instant(raw["asked_at"]):
+        return RowProblem(row=row, field="asked_at", reason="not_a_time", value=raw["asked_at"][:80],
+                          allowed="ISO-8601 with a zone, for example 2026-06-01T09:30:00Z")
+    return None
 
 
 def _text_problem(row: int, raw: Mapping[str, Any]) -> RowProblem | None:
@@ -359,6 +388,7 @@ def validate_lines(
             cohort=raw.get("cohort"), daypart=raw.get("daypart"),
             annotator_labels=tuple(raw.get("annotator_labels") or ()), group_id=raw.get("group_id"),
             source=raw.get("source") or "programmatic",
+            customer_id=raw.get("customer_id"), asked_at=raw.get("asked_at"),
         ))
     problems.sort(key=lambda p: p.row)
     return Validation(file=file, taxonomy=chosen, rows=tuple(rows), problems=tuple(problems))

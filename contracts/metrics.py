@@ -30,6 +30,7 @@ WINDOW_REQUESTS = "WindowRequests"
 CONCEPT_F1_DROP = "ConceptF1Drop"
 
 FLAG_FALLBACK = "FlagFallback"  # a kill switch could not be read and its safe default was used
+FEATURES_STALE = "FeaturesStale"  # 1 when a freeze took features from the last good manifest, 0 from the store
 DRIFT_IGNORED = "DriftTriggerIgnored"
 RETRAIN_OUTCOME = "RetrainOutcome"
 CANARY_ABORT = "CanaryAbort"
@@ -53,6 +54,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     CONCEPT_F1_DROP: (STORY, LANGUAGE),
     CANARY_ABORT: (STORY, LANGUAGE),
     FLAG_FALLBACK: (STORY, LANGUAGE, FLAG),
+    FEATURES_STALE: (STORY, LANGUAGE),
     DRIFT_IGNORED: (STORY, LANGUAGE, REASON),
     RETRAIN_OUTCOME: (STORY, LANGUAGE, OUTCOME),
     TRAINING_USD: (STORY, LANGUAGE),

@@ -103,7 +103,33 @@ def quarantine_prefix(slug: str, batch_id: str) -> str:
 
 def dataset_prefix(slug: str, run_id: str) -> str:
     """A frozen data set: dataset.jsonl + manifest.json."""
-    return f"datasets/{slug}/{run_id}/"
+    return f"{all_datasets_prefix(slug)}{run_id}/"
+
+
+def all_datasets_prefix(slug: str) -> str:
+    return f"datasets/{slug}/"
+
+
+FEATURE_DATABASE = "sagemaker_featurestore"  # SageMaker's own name for the Glue database of offline stores
+
+
+def feature_store_prefix(slug: str) -> str:
+    """Offline stores of the story's feature groups."""
+    return f"feature-store/{slug}/"
+
+
+def feature_tables(slug: str) -> str:
+    """Which Glue tables those are: SageMaker names one after its group, with `-` or `_`, and the second it was made."""
+    return f"{PROJECT}-{slug}-".replace("-", "?") + "*"
+
+
+def last_good_features(slug: str, group: str) -> str:
+    """Where the Iceberg manifest lies that was last read of a group; what a freeze falls back to."""
+    return f"{last_good_features_prefix(slug)}{group}.json"
+
+
+def last_good_features_prefix(slug: str) -> str:
+    return f"feature-manifests/{slug}/"
 
 
 # --- keys inside the artifacts bucket -----------------------------------------
@@ -208,6 +234,11 @@ def receive_state_machine(slug: str) -> str:
 
 def receive_schedule(slug: str) -> str:
     return f"{PROJECT}-{slug}-receive"
+
+
+def freeze_job(slug: str, run: str) -> str:
+    """Of one run, told apart by twelve digits of its hash: a processing job's name has 63 characters."""
+    return f"{PROJECT}-{slug}-freeze-{run[:12]}"[:63]
 
 
 def label_ingest_state_machine() -> str:

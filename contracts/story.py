@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts import naming
+from contracts.features import CohortRule, FeatureGroupContract
 from contracts.gates import Gate, MetricGate
 from contracts.kill_switches import Flag, promotion_flag
 from contracts.registry import RegistryContract
@@ -52,21 +53,6 @@ class DriftMonitor:
     window_s: int
     detect_within_s: int
     min_requests: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureDefinition:
-    name: str
-    type: str  # String, Integral or Fractional (SageMaker Feature Store)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureGroupContract:
-    name: str
-    record_identifier: str
-    event_time: str
-    features: tuple[FeatureDefinition, ...]
-    online_ttl_days: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +148,7 @@ class StoryContract:
     slos: tuple[Slo, ...]
     monitors: tuple[DriftMonitor, ...]
     feature_groups: tuple[FeatureGroupContract, ...]
+    cohorts: CohortRule
     techniques: tuple[Flag, ...]
     prepare: JobSizing
     training: JobSizing
@@ -179,10 +166,26 @@ class StoryContract:
                 f"{self.slug}: the budget is a gate, but gates lack {', '.join(missing)} as the budget has it; "
                 "add *BUDGET.gates()"
             )
+        strangers = [group.name for group in self.feature_groups if group.namespace != self.slug]
+        if strangers:
+            raise ValueError(f"{self.slug}: feature groups {strangers} are of another namespace")
+        if self.cohorts.feature not in self.cohort_group.values:
+            raise ValueError(f"{self.slug}: cohorts need the feature {self.cohorts.feature!r} of {self.cohorts.group}, "
+                             f"which has {', '.join(self.cohort_group.values)}")
 
     @property
     def slug(self) -> str:
         return self.entry.slug
+
+    def feature_group(self, name: str) -> FeatureGroupContract:
+        found = {group.name: group for group in self.feature_groups}
+        if name not in found:
+            raise ValueError(f"{self.slug} has no feature group {name!r}; allowed: {', '.join(found)}")
+        return found[name]
+
+    @property
+    def cohort_group(self) -> FeatureGroupContract:
+        return self.feature_group(self.cohorts.group)
 
     @property
     def flags(self) -> tuple[Flag, ...]:

@@ -35,6 +35,7 @@ from demo.scenes import (
     fabric_cache,
     first_promotion,
     lease,
+    point_in_time,
     recovery,
     regions,
     serve,
@@ -54,6 +55,7 @@ SCENES: tuple[tuple[str, Scene], ...] = (
     ("deploy", deploy.deploy),
     ("first_promotion", first_promotion.first_promotion),
     ("serve", serve.serve),
+    ("point_in_time_audit", point_in_time.point_in_time_audit),
     ("worse_candidate_rejected", worse_candidate.worse_candidate_rejected),
     ("freeze", switches.freeze),
     ("promotion_disabled", switches.promotion_disabled),
@@ -175,6 +177,8 @@ def fetch(dataset: str, console: Console) -> Material:
         f"taxonomy {validation.taxonomy.name}, licence {info.licence}",
         highlight=False,
     )
+    if info.history:
+        console.print("data: who asked, when and how often they had been here is made, for the feature store")
     return Material(
         name=dataset,
         path=info.path,
@@ -183,6 +187,7 @@ def fetch(dataset: str, console: Console) -> Material:
         rows=validation.rows,
         golden=golden,
         encoder=encoder,
+        history=info.history,
     )
 
 

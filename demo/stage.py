@@ -38,6 +38,7 @@ class Material:
     rows: tuple[LabelRow, ...]
     golden: tuple[LabelRow, ...]
     encoder: Path
+    history: Path | None = None  # of the rows' customers, for the feature store
 
 
 @dataclass(kw_only=True)

@@ -15,7 +15,8 @@ something no model can answer, and repeating it will not help. docs/components/i
 
 from contracts.inference import BadRequest
 from fabric.client import Fabric
+from fabric.cohorts import cohort_now
 from fabric.connect import connect
 from fabric.endpoint import Unavailable
 
-__all__ = ["BadRequest", "Fabric", "Unavailable", "connect"]
+__all__ = ["BadRequest", "Fabric", "Unavailable", "cohort_now", "connect"]

@@ -76,6 +76,8 @@ API_CALLS = (
       for operation in ("CreateModelPackage", "ListModelPackages")),
     _ask("glue:GetDatabase", ("glue:GetDatabase", "arn:aws:glue:{region}:{account}:database/{Name}"),
          ("glue:GetDatabase", _CATALOG), ours=True),
+    _ask("glue:CreateDatabase", ("glue:CreateDatabase", _CATALOG),
+         ("glue:CreateDatabase", "arn:aws:glue:{region}:{account}:database/{DatabaseInput.Name}"), ours=True),
     *(_ask(f"glue:{operation}", *((f"glue:{operation}", arn) for arn in (
         f"arn:aws:glue:{{region}}:{{account}}:table/{{DatabaseName}}/{{{name}}}", _DATABASE, _CATALOG)), ours=True)
       for operation, name in (("GetTable", "Name"), ("CreateTable", "TableInput.Name"),

@@ -121,9 +121,10 @@ def _story_buckets(stack: str, story: StoryContract, buckets: dict[str, str]) ->
 
     freeze = f"{stack}/Freeze/Role"
     yield keys(f"{lake}/{naming.ICEBERG_PREFIX}", freeze)
-    yield keys(f"{lake}/datasets/{slug}/", freeze, *jobs("Prepare"))
+    yield keys(f"{lake}/{naming.all_datasets_prefix(slug)}", freeze, *jobs("Prepare"))
+    yield keys(f"{lake}/{naming.last_good_features_prefix(slug)}", freeze)
     groups = (f"{naming.pascal(g.name)}Features" for g in story.feature_groups)
-    yield keys(f"{lake}/feature-store/{slug}/", *_all(stack, " ".join(groups)))
+    yield keys(f"{lake}/{naming.feature_store_prefix(slug)}", freeze, *_all(stack, " ".join(groups)))
     yield keys(f"{artifacts}/{naming.all_models_prefix(slug)}", f"{stack}/Endpoint/Role",
                *_all(functions, "Publish ReleasePlan DriftMonitor"), *jobs("Train Evaluate"))
     yield keys(f"{artifacts}/{naming.no_champion_prefix(slug)}", *_all(functions, "RunPlan"))
@@ -153,7 +154,7 @@ def _story_services(stack: str, slug: str, groups: Sequence[str]) -> Iterator[Ac
                    *_all(functions, "Publish ReleasePlan Promote"))
     yield versions(f"model/{name}-v*", release)
     yield versions(f"endpoint-config/{name}-v*", release)
-    yield versions(f"processing-job/{naming.PROJECT}-{slug}-freeze-*", retrain)
+    yield versions(f"processing-job/{naming.freeze_job(slug, '*')}", retrain)
     yield versions(f"pipeline/{naming.pipeline(slug)}/execution/*", retrain)
     yield versions("training-job/pipelines-*", f"{training}/Role")
     yield versions("processing-job/pipelines-*", f"{training}/Role")
@@ -171,8 +172,11 @@ def _story_services(stack: str, slug: str, groups: Sequence[str]) -> Iterator[Ac
     yield _wildcard(arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*"), jobs[1], because=_LOG_STREAMS)
     yield _wildcard(arn("logs", "log-group:/aws/sagemaker/ProcessingJobs:*"), freeze, jobs[0], jobs[2],
                     because=_LOG_STREAMS)
-    yield _wildcard(arn("glue", "table/sagemaker_featurestore/*"), *(f"{stack}/{g}Features/Role" for g in groups),
-                    because="SageMaker names the table of an offline store after its creation time")
+    named = "SageMaker names the table of an offline store after its creation time"
+    yield _wildcard(arn("glue", f"table/{naming.FEATURE_DATABASE}/*"), *(f"{stack}/{g}Features/Role" for g in groups),
+                    because=named)
+    yield _wildcard(arn("glue", f"table/{naming.FEATURE_DATABASE}/{naming.feature_tables(slug)}"), freeze,
+                    because=named)
 
 
 def acknowledged(deployment: Deployment, stories: Sequence[StoryContract]) -> list[Acknowledged]:

@@ -37,8 +37,7 @@ class RealtimeStoryStack(Stack):
 
         KillSwitches(self, "KillSwitches", flags=story.flags)
         for group in story.feature_groups:
-            FeatureGroup(self, f"{naming.pascal(group.name)}Features", slug=story.slug, contract=group,
-                         lake=buckets.lake, key=key)
+            FeatureGroup(self, f"{naming.pascal(group.name)}Features", contract=group, lake=buckets.lake, key=key)
         registry = ModelRegistry(self, "Registry", slug=story.slug)
         CaptureStream(self, "Capture", slug=story.slug, bucket=buckets.capture, key=key)
         endpoint = RealtimeEndpoint(self, "Endpoint", props=RealtimeEndpointProps(
@@ -54,7 +53,7 @@ class RealtimeStoryStack(Stack):
                                              "KillSwitches": shared.kill_switches.arn})
         self.retrain = RetrainWorkflow(self, "Retrain", props=RetrainWorkflowProps(
             story=story, deployment=deployment, release=release.machine, topic_arn=topic_arn, key=key,
-            freeze=FreezeJob(self, "Freeze", slug=story.slug, props=LabelJobProps(
+            freeze=FreezeJob(self, "Freeze", story=story, props=LabelJobProps(
                 image=training_image, buckets=buckets, network=network, key=key)),
             pipeline=TrainingPipeline(self, "Training", props=TrainingPipelineProps(
                 story=story, image=training_image, buckets=buckets, network=network, key=key)),

@@ -6,25 +6,21 @@ demand a replacement that can't happen: the type is left out of app-wide tags an
 
 from __future__ import annotations
 
-from aws_cdk import RemovalPolicy
+from aws_cdk import CfnResource, RemovalPolicy
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_sagemaker as sagemaker
 
 from constructs import Construct
 from contracts import naming
-from contracts.story import FeatureGroupContract
+from contracts.features import FeatureGroupContract
 from mlplatform.policies import allow, arn, arn_of, service_role, use_key, write_prefixes
-
-_GLUE_DATABASE = "sagemaker_featurestore"  # SageMaker's own name for offline stores
 
 
 class FeatureGroup(Construct):
-    def __init__(self, scope: Construct, id_: str, *, slug: str, contract: FeatureGroupContract, lake: s3.IBucket,
+    def __init__(self, scope: Construct, id_: str, *, contract: FeatureGroupContract, lake: s3.IBucket,
                  key: kms.IKey) -> None:
         super().__init__(scope, id_)
-        self.name = naming.feature_group(slug, contract.name)
-        prefix = f"feature-store/{slug}/"
+        self.name, prefix = contract.resource_name, naming.feature_store_prefix(contract.namespace)
         role = service_role(
             self, "Role", service="sagemaker.amazonaws.com", description=f"Writes the offline store of {self.name}",
             statements=[
@@ -35,23 +31,12 @@ class FeatureGroup(Construct):
                 allow("glue:GetDatabase", "glue:CreateDatabase", "glue:GetTable", "glue:CreateTable",
                       "glue:UpdateTable", on=[
                           arn("glue", "catalog"),
-                          arn("glue", f"database/{_GLUE_DATABASE}"),
-                          arn("glue", f"table/{_GLUE_DATABASE}/*")]),
+                          arn("glue", f"database/{naming.FEATURE_DATABASE}"),
+                          arn("glue", f"table/{naming.FEATURE_DATABASE}/*")]),
                 use_key(arn_of(key)),
             ],
         )
-        self.resource = sagemaker.CfnFeatureGroup(
-            self, "Default", feature_group_name=self.name, record_identifier_feature_name=contract.record_identifier,
-            event_time_feature_name=contract.event_time, role_arn=role.role_arn,
-            feature_definitions=[
-                sagemaker.CfnFeatureGroup.FeatureDefinitionProperty(feature_name=f.name, feature_type=f.type)
-                for f in contract.features],
-            # Typed Any: these two need CloudFormation's own casing.
-            online_store_config={
-                "EnableOnlineStore": True, "SecurityConfig": {"KmsKeyId": arn_of(key)},
-                "TtlDuration": {"Unit": "Days", "Value": contract.online_ttl_days}},
-            offline_store_config={
-                "S3StorageConfig": {"S3Uri": f"s3://{lake.bucket_name}/{prefix}", "KmsKeyId": arn_of(key)},
-                "TableFormat": "Iceberg"},
-        )
+        properties = contract.cloudformation(lake_uri=f"s3://{lake.bucket_name}/{prefix}", key_arn=arn_of(key))
+        self.resource = CfnResource(self, "Default", type="AWS::SageMaker::FeatureGroup",
+                                    properties={**properties, "RoleArn": role.role_arn})
         self.resource.apply_removal_policy(RemovalPolicy.RETAIN)

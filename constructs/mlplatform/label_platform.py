@@ -14,12 +14,23 @@ from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
 
 from constructs import Construct
-from contracts import events, naming, workflow
+from contracts import events, metrics, naming, workflow
+from contracts.story import StoryContract
 from mlplatform import asl
 from mlplatform.buckets import Buckets
 from mlplatform.network import Network
 from mlplatform.pipeline_definition import input_path, output_path
-from mlplatform.policies import ACCOUNT, Statement, allow, arn, arn_of, pass_role, read_prefixes, write_prefixes
+from mlplatform.policies import (
+    ACCOUNT,
+    Statement,
+    allow,
+    arn,
+    arn_of,
+    pass_role,
+    put_metrics,
+    read_prefixes,
+    write_prefixes,
+)
 from mlplatform.sagemaker_roles import sagemaker_role
 from mlplatform.state_machine import StateMachine
 
@@ -33,8 +44,6 @@ class LabelDatabase(Construct):
 
     def __init__(self, scope: Construct, id_: str) -> None:
         super().__init__(scope, id_)
-
-
         self.resource = glue.CfnDatabase(
             self, "Default", catalog_id=ACCOUNT,
             database_input=glue.CfnDatabase.DatabaseInputProperty(
@@ -124,18 +133,29 @@ def start(request: dict[str, Any], *, next_: str) -> asl.State:
 
 
 class FreezeJob(_LabelJob):
-    """label_records of one story at the current snapshot -> a frozen data set."""
+    """label_records of one story at the current snapshot, joined with its features -> a frozen data set.
+
+    `mangaassist audit point-in-time` runs its module under the same role: it reads a data set and the features again.
+    """
 
     module = "model_code.platform.freeze_dataset"
 
-    def __init__(self, scope: Construct, id_: str, *, slug: str, props: LabelJobProps) -> None:
-        lake = props.buckets.lake.bucket_arn
-        super().__init__(scope, id_, props=props, description=f"{slug}: freezes label records into a data set",
-                         statements=[
-                             *read_prefixes(lake, naming.ICEBERG_PREFIX),
-                             write_prefixes(lake, f"datasets/{slug}/"),
-                             _tables("GetDatabase", "GetTable", tables=(naming.LABEL_RECORDS,)),
-                         ])
+    def __init__(self, scope: Construct, id_: str, *, story: StoryContract, props: LabelJobProps) -> None:
+        lake, slug = props.buckets.lake.bucket_arn, story.slug
+        datasets, last_good = naming.all_datasets_prefix(slug), naming.last_good_features_prefix(slug)
+        features = arn("glue", f"table/{naming.FEATURE_DATABASE}/{naming.feature_tables(slug)}")
+        super().__init__(
+            scope, id_, props=props, description=f"{slug}: freezes label records into a data set",
+            statements=[
+                *read_prefixes(lake, naming.ICEBERG_PREFIX, naming.feature_store_prefix(slug), datasets, last_good),
+                write_prefixes(lake, datasets, last_good),
+                _tables("GetDatabase", "GetTable", tables=(naming.LABEL_RECORDS,)),
+                allow("glue:GetDatabase", "glue:GetTable", on=[
+                    arn("glue", "catalog"), arn("glue", f"database/{naming.FEATURE_DATABASE}"), features]),
+                allow("sagemaker:DescribeFeatureGroup", on=[
+                    arn("sagemaker", f"feature-group/{group.resource_name}") for group in story.feature_groups]),
+                put_metrics(metrics.NAMESPACE),
+            ])
 
     def request(self) -> dict[str, Any]:
         """Reads `$.plan` of the retrain machine."""

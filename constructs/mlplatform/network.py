@@ -22,6 +22,7 @@ _INTERFACES = {
     "Kms": ec2.InterfaceVpcEndpointAwsService.KMS,
     "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
     "Monitoring": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_MONITORING,
+    "SageMaker": ec2.InterfaceVpcEndpointAwsService.SAGEMAKER_API,
 }
 
 

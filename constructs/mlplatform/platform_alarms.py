@@ -21,6 +21,8 @@ class PlatformAlarms(Construct):
         found = [*self._machines(stories, home=home), *self._functions(stories)]
         if not home:
             found += [self._refused(story.slug) for story in stories]
+        else:
+            found += [self._stale(story.slug) for story in stories]
         for story in stories:
             found += [self._deadline(story), *self._fallbacks(story), self._capture(story.slug)]
         for props in found:
@@ -55,6 +57,14 @@ class PlatformAlarms(Construct):
             says=f"{slug}: what home offers was refused: not what home signed, or older than what serves.",
             namespace=metrics.NAMESPACE, metric=metrics.RETRAIN_OUTCOME, threshold=0, period_s=3_600,
             dimensions=metrics.dimensions(metrics.RETRAIN_OUTCOME, story=slug, outcome=events.REFUSED))
+
+    @staticmethod
+    def _stale(slug: str) -> AlarmProps:
+        return AlarmProps(
+            name=f"{naming.PROJECT}-{slug}-features-stale", runbook="features-stale", period_s=3_600,
+            says=f"{slug}: a data set was joined with the last good features, for the feature store did not answer.",
+            namespace=metrics.NAMESPACE, metric=metrics.FEATURES_STALE, threshold=0,
+            dimensions=metrics.dimensions(metrics.FEATURES_STALE, story=slug))
 
     @staticmethod
     def _functions(stories: Sequence[StoryContract]) -> Iterator[AlarmProps]:

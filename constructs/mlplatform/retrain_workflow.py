@@ -47,7 +47,7 @@ class RetrainWorkflow(Construct):
                            "ReleaseMachine": props.release.arn, "OnCallTopic": props.topic_arn},
             statements=[
                 allow("lambda:InvokeFunction", on=list(props.functions.values())),
-                *props.freeze.run_statements(f"{naming.PROJECT}-{slug}-freeze-*"),
+                *props.freeze.run_statements(naming.freeze_job(slug, "*")),
                 *props.pipeline.run_statements(), *run_child(props.release),
                 allow("sns:Publish", on=props.topic_arn),
             ],

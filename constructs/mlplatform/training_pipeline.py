@@ -74,7 +74,7 @@ class TrainingPipeline(Construct):
     def _job_roles(self, slug: str) -> dict[str, ServiceRole]:
         lake, artifacts = self._props.buckets.lake.bucket_arn, self._props.buckets.artifacts.bucket_arn
         runs, models = naming.all_runs_prefix(slug), naming.all_models_prefix(slug)
-        pretrained, datasets = naming.pretrained_prefix(self._props.story.encoder), f"datasets/{slug}/"
+        pretrained, datasets = naming.pretrained_prefix(self._props.story.encoder), naming.all_datasets_prefix(slug)
         write = write_prefixes(artifacts, runs)
         grants: dict[str, Sequence[Statement]] = {
             workflow.PREPARE_STEP: [*read_prefixes(lake, datasets), write],

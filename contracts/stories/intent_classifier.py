@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contracts.datasets import SCHEMA_VERSION
+from contracts.features import INTEGRAL, STRING, CohortRule, FeatureDefinition, FeatureGroupContract
 from contracts.gates import ComparisonGate, Gate, MetricGate, SliceGate
 from contracts.kill_switches import Flag
 from contracts.monitors import concept, distribution
@@ -11,8 +12,6 @@ from contracts.serving import CanaryPolicy
 from contracts.stories.roster import ROSTER
 from contracts.story import (
     Budget,
-    FeatureDefinition,
-    FeatureGroupContract,
     InferenceContract,
     JobSizing,
     LabelPolicy,
@@ -78,18 +77,23 @@ INTENT_CLASSIFIER = StoryContract(
     ),
     feature_groups=(
         FeatureGroupContract(
+            namespace="intent-classifier",
             name="customer-cohort",
             record_identifier="customer_id",
             event_time="event_time",
-            online_ttl_days=90,
+            arrival="arrived_at",
+            ttl_days=90,
             features=(
-                FeatureDefinition(name="customer_id", type="String"),
-                FeatureDefinition(name="event_time", type="String"),
-                FeatureDefinition(name="interactions", type="Integral"),
-                FeatureDefinition(name="cohort", type="String"),
+                FeatureDefinition(name="customer_id", type=STRING),
+                FeatureDefinition(name="event_time", type=STRING),
+                FeatureDefinition(name="arrived_at", type=STRING),
+                FeatureDefinition(name="interactions", type=INTEGRAL),  # of the customer so far, with the chatbot
             ),
         ),
     ),
+    # Five interactions end a cold start (US-MLE-06); a customer that the store does not know is new.
+    cohorts=CohortRule(group="customer-cohort", feature="interactions", absent="new",
+                       at_least=(("returning", 5), ("power_user", 50))),
     techniques=(
         Flag(
             name="intent_classifier_prefilter_enabled",

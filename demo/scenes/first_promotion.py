@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 
+from cli import features
 from contracts import events, naming
 from demo.stage import Stage, expect, expect_outcome
 
 
 def first_promotion(stage: Stage) -> str:
     started = time.monotonic()
+    records = put_history(stage)
     upload_encoder(stage)
     ingest = stage.ingest(stage.material.path)
+    if records:
+        stage.say("waiting for the offline store")
+        features.wait_offline(stage.target, stage.story.cohort_group, records)
     run = stage.retrain(reason="first promotion")
     expect_outcome(run, events.PROMOTED)
     stage.timings["first_promotion"] = time.monotonic() - started
@@ -37,6 +42,17 @@ def first_promotion(stage: Stage) -> str:
         f"golden macro accuracy {metrics['macro_accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}; signed, "
         f"registered, serving and audited in {stage.timings['first_promotion']:.0f} s"
     )
+
+
+def put_history(stage: Stage) -> int:
+    """What the feature store knows of the customers, into both of its stores; how many records."""
+    if stage.material.history is None:
+        return 0
+    stage.say("putting customers' interaction counts")
+    group = stage.story.cohort_group
+    records = features.read_records(stage.material.history, group)
+    features.put(stage.target, group, records)
+    return len(records)
 
 
 def upload_encoder(stage: Stage) -> None:

@@ -56,6 +56,6 @@ def plan(
         "model_uri": output_uri + pipeline.MODEL_FOLDER,
         "evaluation_uri": output_uri + pipeline.EVALUATION_FOLDER,
         "client_token": run_hash,  # 64 characters; SageMaker asks for 32 to 128
-        "freeze_job_name": f"{naming.PROJECT}-{slug}-freeze-{run_hash[:12]}"[:63],
+        "freeze_job_name": naming.freeze_job(slug, run_hash),
         "pipeline_parameters": parameters,
     }

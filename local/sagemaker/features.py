@@ -1,7 +1,6 @@
 """Feature store: feature groups, the online store and, through `offline`, the offline store.
 
 The online store keeps the record with the latest event time; an older record goes to the offline store only.
-TableFormat Iceberg is accepted: its data files are written, its metadata is not.
 """
 
 from __future__ import annotations

@@ -46,6 +46,8 @@ SCHEMA = Schema(
     NestedField(15, "ingested_at", TimestamptzType(), required=True),
     # Of ingested_at, in UTC. A column of its own: Iceberg's day transform needs a native library in each image.
     NestedField(16, "day", DateType(), required=True),
+    NestedField(17, "customer_id", StringType(), required=False),
+    NestedField(18, "asked_at", StringType(), required=False),  # ISO-8601, as the label file had it
 )
 # No retries by the library: it would commit our rows again under the label version that the other
 # writer has taken meanwhile. `append` below looks again instead.
@@ -70,6 +72,14 @@ def open_table(catalog: Catalog, name: str, schema: Schema, partitions: Partitio
             return catalog.create_table(name, schema=schema, partition_spec=partitions, properties=_PROPERTIES)
         except TableAlreadyExistsError:  # another batch made it between our two calls
             return catalog.load_table(name)
+
+
+def _with_new_columns(table: Table, schema: Schema) -> Table:
+    """A table of an older release gets the optional columns that came since; rows of then have nulls there."""
+    if not {field.name for field in schema.fields} <= {field.name for field in table.schema().fields}:
+        with table.update_schema() as update:
+            update.union_by_name(schema)
+    return table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +130,7 @@ class LabelRecords:
         Another writer's commit in between makes ours fail: look again and take the next number.
         """
         for attempt in range(COMMIT_ATTEMPTS):
-            table = self._table()
+            table = _with_new_columns(self._table(), SCHEMA)  # here only: a reader has no right to change it
             there = self._versions(table, story, batch_id)
             if there:
                 return Appended(label_version=max(there), snapshot_id=_snapshot(table), already_there=True)

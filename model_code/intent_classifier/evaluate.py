@@ -169,7 +169,7 @@ def evaluate(
         "dataset": {
             "freeze_id": meta.freeze.get("freeze_id"), "rows": meta.counts["rows"],
             "kappa": meta.freeze.get("kappa", {}), "label_version_to": meta.freeze.get("label_version", {}).get("to"),
-            "kind": meta.taxonomy.kind,
+            "kind": meta.taxonomy.kind, "features": meta.freeze.get("features", {}).get("status", "none"),
         },
         "golden": {"rows": len(golden), "adversarial_rows": len(suite)},
         "metrics": metrics_of(golden, found, suite, attacked),

@@ -13,12 +13,13 @@ from contracts.inference import MAX_TEXT_CHARS, BadRequest, IntentRequest, check
 from contracts.taxonomies import SNIPS_V1, Taxonomy
 
 FIELD_NAMES = ("id", "text", "label", "language", "cohort", "daypart", "annotator_labels", "group_id", "taxonomy",
-               "schema_version", "source", "kind", "request_id")
+               "schema_version", "source", "kind", "request_id", "customer_id", "asked_at")
 ANY_TEXT = st.text(st.characters(), max_size=12)  # surrogates included
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), ANY_TEXT, st.lists(ANY_TEXT, max_size=3),
     st.dictionaries(ANY_TEXT, ANY_TEXT, max_size=2),
-    st.sampled_from(["play_music", "en", "ja", "mixed", "new", "peak", "vendor", "snips-v1", "1"]), st.just(1),
+    st.sampled_from(["play_music", "en", "ja", "mixed", "new", "peak", "vendor", "snips-v1", "1",
+                     "2026-06-01T09:30:00Z", "0001-01-01T00:00:00+09:00"]), st.just(1),
 )
 ROWS = st.dictionaries(st.sampled_from(FIELD_NAMES), VALUES, max_size=len(FIELD_NAMES))
 NEAR_ROWS = ROWS.map(lambda row: {"id": "i", "text": "t", "label": "play_music"} | row)

@@ -19,7 +19,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from cli import executions, flags, labels, status, traffic
+from cli import executions, features, flags, labels, status, traffic
 from cli.target import Target
 from contracts import events, naming, pipeline, records
 from contracts.deployments import DEPLOYMENTS
@@ -309,17 +309,20 @@ class Deployed:
 
 @contextmanager
 def deployed(folder: Path) -> Iterator[Deployed]:
-    """Synthesise, start, deploy, upload the encoder and ingest good labels."""
+    """Synthesise, start, deploy, put the customers' history, upload the encoder and ingest good labels."""
     jp = DEPLOYMENTS[0]
     assembly = synthesise(folder / "cdk.out")
     encoder = shop_labels.write_encoder(folder / "encoder")
     with embedded_aws(folder / "aws", clock_factor=CLOCK_FACTOR, region=jp.region) as aws:
         deploy(assembly, endpoint_url=aws.endpoint_url, region=jp.region)
         found = Deployed(aws=aws, target=Target.of(jp.name, aws.endpoint_url), folder=folder, assembly=assembly)
+        history = shop_labels.history()
+        features.put(found.target, STORY.cohort_group, history)
         for path in sorted(encoder.iterdir()):
             aws.client("s3").put_object(Bucket=found.target.bucket(naming.ARTIFACTS), Body=path.read_bytes(),
                                         Key=naming.pretrained_prefix(STORY.encoder) + path.name)
         found.ingest(shop_labels.rows())
+        features.wait_offline(found.target, STORY.cohort_group, len(history))
         yield found
 
 

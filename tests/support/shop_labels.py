@@ -1,6 +1,7 @@
 """Made label files that a two-layer encoder learns in seconds: the label follows from one word.
 
-Three labels in three languages, so that each required slice of the contract has its 120 golden rows.
+Three labels in three languages, so that each required slice of the contract has its 120 golden rows. Every row has a
+made customer; `history` is what the feature store knows of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from contracts.datasets import is_golden
 from contracts.language import LANGUAGES, detect_language
+from data import customers
 
 LABELS = ("buy", "complain", "greet")
 ROWS = 900
@@ -37,8 +39,17 @@ def vocabulary() -> list[str]:
 
 def rows(count: int = ROWS, *, seed: int = 1, prefix: str = "s") -> list[Row]:
     """Rows in turn over labels and languages; every English one was annotated twice, and both agree."""
+    return list(_made(count, seed, prefix).rows)
+
+
+def history() -> list[Row]:
+    """Records of the customer-cohort group for the customers of `rows()`, and so of any fewer."""
+    return list(_made(ROWS, 1, "s").history)
+
+
+def _made(count: int, seed: int, prefix: str) -> customers.Customers:
     rng = random.Random(seed)
-    return [_row(rng, f"{prefix}{n:05}", LABELS[n % 3], LANGUAGES[n // 3 % 3]) for n in range(count)]
+    return customers.attach(_row(rng, f"{prefix}{n:05}", LABELS[n % 3], LANGUAGES[n // 3 % 3]) for n in range(count))
 
 
 def _row(rng: random.Random, id_: str, label: str, language: str) -> Row:

@@ -53,6 +53,12 @@ def problem(*lines: bytes) -> RowProblem:
     (line(id=" "), "id", "empty", "a non-empty string"),
     (line(text=" \n"), "text", "empty", "a non-empty string"),
     (line(text="x" * 2_001), "text", "too_long", "at most 2000 characters"),
+    (line(customer_id="ann"), "asked_at", "missing_field", "a string beside customer_id"),
+    (line(asked_at="2026-06-01T00:00:00Z"), "customer_id", "missing_field", "a string beside asked_at"),
+    (line(customer_id=" ", asked_at="2026-06-01T00:00:00Z"), "customer_id", "empty", "a non-empty string"),
+    *((line(customer_id="ann", asked_at=wrong), "asked_at", "not_a_time",
+       "ISO-8601 with a zone, for example 2026-06-01T09:30:00Z") for wrong in
+      ("2026-06-01T00:00:00", "yesterday", "0001-01-01T00:00:00+09:00")),
     (b'{"id": "1", "text": "\\ud800", "label": "a"}', "text", "unpaired_surrogate", "valid Unicode"),
     (b'{"id": "\\udc00", "text": "x", "label": "a"}', "id", "unpaired_surrogate", "valid Unicode"),
     (b'{"id": "1", "text": "x", "label": "a", "group_id": "\\ud800"}', "group_id", "unpaired_surrogate",

@@ -52,7 +52,7 @@ def test_every_number_that_a_gate_reads_is_there(first: dict) -> None:
     assert report["taxonomy"]["name"] == "tiny-v1"
     assert report["taxonomy"]["kind"] == "made"
     assert report["dataset"] == {"freeze_id": "f" * 16, "rows": 240, "kappa": {"en": 0.9}, "label_version_to": 3,
-                                 "kind": "made"}
+                                 "kind": "made", "features": "none"}
     assert report["lineage"]["seed"] == tiny_model.TINY.seed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from model_code.platform.ingest_labels import ingest
 
 STORY, POLICY = INTENT_CLASSIFIER.slug, INTENT_CLASSIFIER.labels
 LABELS = ("get_weather", "play_music")
+# No row has a customer: the feature store is not asked.
+frozen = partial(freeze, STORY, contract=INTENT_CLASSIFIER, features=lambda: pytest.fail("asked for features"))
 
 
 @pytest.fixture
@@ -153,13 +156,13 @@ def test_label_records_are_partitioned_by_story_source_and_day(tmp_path: Path, r
 
 def test_an_old_freeze_is_written_again_byte_for_byte(tmp_path: Path, records: LabelRecords) -> None:
     take_in(tmp_path, records, "a", [row(i) for i in range(250)])
-    freeze(STORY, tmp_path / "then", above=0, records=records, policy=POLICY)
+    frozen(tmp_path / "then", above=0, records=records)
     take_in(tmp_path, records, "b", [row(7, label="get_weather"), *(row(i) for i in range(250, 260))])
     manifest = json.loads((tmp_path / "then/manifest.json").read_text())
     assert (manifest["label_version"], manifest["schema_version"]) == ({"above": 0, "to": 1}, 1)
-    freeze(STORY, tmp_path / "again", above=manifest["label_version"]["above"], records=records, policy=POLICY,
+    frozen(tmp_path / "again", above=manifest["label_version"]["above"], records=records,
            at_snapshot=int(manifest["snapshot_id"]))
-    freeze(STORY, tmp_path / "now", above=0, records=records, policy=POLICY)
+    frozen(tmp_path / "now", above=0, records=records)
     for name in ("dataset.jsonl", "manifest.json"):
         then, again, now = ((tmp_path / folder / name).read_bytes() for folder in ("then", "again", "now"))
         assert then == again != now
@@ -168,7 +171,7 @@ def test_an_old_freeze_is_written_again_byte_for_byte(tmp_path: Path, records: L
 def test_a_freeze_at_a_snapshot_that_is_gone_says_so(tmp_path: Path, records: LabelRecords) -> None:
     take_in(tmp_path, records, "a", [row(1)])
     with pytest.raises(LookupError, match="has no snapshot 77"):
-        freeze(STORY, tmp_path / "out", above=0, records=records, policy=POLICY, at_snapshot=77)
+        frozen(tmp_path / "out", above=0, records=records, at_snapshot=77)
 
 
 def test_old_snapshots_go_but_never_one_that_a_registered_model_was_trained_on(
@@ -231,8 +234,8 @@ def test_the_newest_row_of_an_id_wins_and_the_bytes_depend_on_the_labels_only(
 ) -> None:
     take_in(tmp_path, records, "a", [row(i) for i in range(200)])
     take_in(tmp_path, records, "b", [row(7, label="get_weather"), row(3, text="mended")])
-    answer = freeze(STORY, tmp_path / "one", above=0, records=records, policy=POLICY)
-    freeze(STORY, tmp_path / "two", above=1, records=records, policy=POLICY)
+    answer = frozen(tmp_path / "one", above=0, records=records)
+    frozen(tmp_path / "two", above=1, records=records)
     assert (tmp_path / "one/dataset.jsonl").read_bytes() == (tmp_path / "two/dataset.jsonl").read_bytes()
     rows = [json.loads(x) for x in (tmp_path / "one/dataset.jsonl").read_text().splitlines()]
     assert [r["id"] for r in rows] == sorted(r["id"] for r in rows)
@@ -249,7 +252,7 @@ def test_only_rows_of_the_newest_label_set_are_frozen(tmp_path: Path, records: L
     other: list[dict[str, object]] = [
         {"id": f"o{i}", "text": f"other {i}", "label": ("x", "y")[i % 2]} for i in range(60)]
     take_in(tmp_path, records, "b", other)
-    answer = freeze(STORY, tmp_path / "out", above=0, records=records, policy=POLICY)
+    answer = frozen(tmp_path / "out", above=0, records=records)
     assert answer["rows"] == 60
     assert answer["taxonomy"].startswith("derived-")
 
@@ -258,13 +261,13 @@ def test_no_label_above_the_promoted_version_is_said_but_frozen_all_the_same(
     tmp_path: Path, records: LabelRecords,
 ) -> None:
     take_in(tmp_path, records, "a", [row(i) for i in range(200)])
-    answer = freeze(STORY, tmp_path / "out", above=1, records=records, policy=POLICY)
+    answer = frozen(tmp_path / "out", above=1, records=records)
     assert answer["status"] == "no_new_labels"
     assert (tmp_path / "out/dataset.jsonl").stat().st_size > 0
 
 
 def test_a_story_without_labels_has_too_few_rows(tmp_path: Path, records: LabelRecords) -> None:
-    answer = freeze(STORY, tmp_path / "out", above=0, records=records, policy=POLICY)
+    answer = frozen(tmp_path / "out", above=0, records=records)
     assert (answer["status"], answer["rows"], answer["label_version_to"]) == ("too_few_rows", 0, 0)
 
 
@@ -272,7 +275,7 @@ def test_annotators_who_disagree_stop_the_freeze(tmp_path: Path, records: LabelR
     # second annotator right on half of the rows: kappa 0 for two equally frequent labels
     rows = [row(i, annotator_labels=[LABELS[i % 2], LABELS[i // 2 % 2]]) for i in range(200)]
     take_in(tmp_path, records, "a", rows)
-    answer = freeze(STORY, tmp_path / "out", above=0, records=records, policy=POLICY)
+    answer = frozen(tmp_path / "out", above=0, records=records)
     assert (answer["status"], answer["kappa"]) == ("low_kappa", {"en": 0.0})
 
 

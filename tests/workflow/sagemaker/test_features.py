@@ -29,6 +29,25 @@ def group(aws, bucket, role) -> str:
     return name
 
 
+@pytest.fixture(scope="module", autouse=True)
+def iceberg(aws, bucket) -> str:
+    """A group with an Iceberg table; its first records are on their way while other tests run."""
+    name = f"iceberg-{uuid.uuid4().hex[:8]}"
+    role = aws.role([
+        allow("s3:GetObject", "s3:PutObject", resource=f"arn:aws:s3:::{bucket}/*"),
+        allow("s3:ListBucket", resource=f"arn:aws:s3:::{bucket}"),
+        allow("glue:GetDatabase", "glue:CreateDatabase", "glue:GetTable", "glue:CreateTable", "glue:UpdateTable")])
+    aws.client("sagemaker").create_feature_group(
+        FeatureGroupName=name, RecordIdentifierFeatureName="user", EventTimeFeatureName="at",
+        FeatureDefinitions=DEFINITIONS, RoleArn=role, OnlineStoreConfig={"EnableOnlineStore": True},
+        OfflineStoreConfig={"S3StorageConfig": {"S3Uri": f"s3://{bucket}/iceberg"}, "TableFormat": "Iceberg"},
+    )
+    put(aws, name, "ann", 200.0, 2)
+    aws.client("sagemaker-featurestore-runtime").delete_record(
+        FeatureGroupName=name, RecordIdentifierValueAsString="ann", EventTime="300")
+    return name
+
+
 def put(aws, group: str, user: str, at: float, visits: int, **options) -> None:
     record = [{"FeatureName": n, "ValueAsString": str(v)} for n, v in (("user", user), ("at", at), ("visits", visits))]
     aws.client("sagemaker-featurestore-runtime").put_record(FeatureGroupName=group, Record=record, **options)
@@ -95,6 +114,35 @@ def test_every_write_reaches_the_offline_store_as_parquet(aws, bucket, group, tm
     rows = pyarrow.parquet.read_table(tmp_path / "rows.parquet", partitioning=None).to_pylist()
     found_rows = [(r["user"], r["at"], r["visits"], r["is_deleted"]) for r in rows]
     assert found_rows == [("ann", 200.0, 2, False), ("ann", 100.0, 1, False)]
+
+
+@pytest.mark.surface("AWS::SageMaker::FeatureGroup: offline Iceberg table in the Glue catalog")
+def test_with_iceberg_every_batch_is_a_commit_to_the_groups_glue_table(aws, iceberg, monkeypatch) -> None:
+    for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test"),
+                        ("ENDPOINT_URL", aws.config.endpoint_url)):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    from pyiceberg.catalog import load_catalog
+
+    config = aws.client("sagemaker").describe_feature_group(FeatureGroupName=iceberg)["OfflineStoreConfig"]
+    place, glue = config["DataCatalogConfig"], aws.client("glue")
+
+    def written() -> str:
+        described = aws.client("sagemaker").describe_feature_group(FeatureGroupName=iceberg)["OfflineStoreStatus"]
+        assert described["Status"] == "Active", described
+        databases = [d["Name"] for d in glue.get_databases()["DatabaseList"]]
+        tables = [t["Name"] for d in databases for t in glue.get_tables(DatabaseName=d)["TableList"]]
+        return place["TableName"] if place["TableName"] in tables else ""
+
+    wait_for(written, bool)
+    region = {"glue.region": "ap-northeast-1", "s3.region": "ap-northeast-1", "s3.endpoint": aws.config.endpoint_url}
+    table = load_catalog("test", **{"type": "glue", **region}).load_table((place["Database"], place["TableName"]))
+    assert f"{table.location()}/data" == config["S3StorageConfig"]["ResolvedOutputS3Uri"]
+    assert [str(f.field_type) for f in table.schema().fields] == [
+        "string", "double", "long", "timestamptz", "timestamptz", "boolean"]
+    rows = wait_for(lambda: table.refresh().scan().to_arrow().to_pylist(), lambda found: len(found) == 2)
+    assert [(r["user"], r["at"], r["visits"], r["is_deleted"]) for r in rows] == [
+        ("ann", 200.0, 2, False), ("ann", 300.0, None, True)]
+    assert rows[0]["api_invocation_time"].timestamp() == pytest.approx(time.time(), abs=120)
 
 
 @pytest.mark.parametrize(
