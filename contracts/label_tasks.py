@@ -98,7 +98,7 @@ def _taxonomy(raw: object) -> Taxonomy:
 def parse_delivery(raw: object, source: str) -> tuple[str, list[Any], Mapping[str, Any]]:
     """(who delivers, its rows as they came, everything else); rows are checked one by one, later.
 
-    {"by": ..., "votes" | "feedback" | "functions" | "labels": [...]}; a distilled batch has "audited": {item: label}, too.
+    {"by": ..., "votes" | "feedback" | "functions" | "labels": [...]}; a model's has "audited": {item: label}, too.
     """
     field = DELIVERED[source]
     if not isinstance(raw, Mapping) or not isinstance(raw.get(field), list) or not raw[field]:

@@ -89,8 +89,8 @@ def _labels_at_home(lake: str, stories: Sequence[StoryContract]) -> Iterator[Ack
                        at=(f"{inbox}/OnDelivery/Undelivered/Resource",
                            "Platform/LabelExpiry/Weekly/Undelivered/Resource"))
     yield Acknowledged(finding="AwsSolutions-APIG4", at=(f"{inbox}/Route",),
-                       because="vendors have no AWS identity: each signs its body with its own secret, and the function "
-                               "verifies that first; an authorizer of API Gateway's sees no body")
+                       because="vendors have no AWS identity: each signs its body with a secret of its own, and the "
+                               "function verifies that first; an authorizer of API Gateway's sees no body")
     yield Acknowledged(finding="AwsSolutions-SMG4", at=tuple(f"{inbox}/{naming.pascal(v)}Secret" for v in VENDORS),
                        because="a vendor must be told its new secret by a person: it is changed by hand")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from mlplatform.rules import Acknowledged
 
-_DEAD_LETTERS = ("holds events of ours that could not be delivered: names of alarms, flags, stories, runs and keys, never a "
-                 "customer's data; EventBridge, Scheduler and Lambda all write under SSE-SQS")
+_DEAD_LETTERS = ("holds events of ours that could not be delivered: names of alarms, flags, stories, runs and objects, "
+                 "never a customer's data; EventBridge, Scheduler and Lambda all write under SSE-SQS")
 _AWS_METRIC = ("SageMaker's own metric knows no language, and it must count every request, those included that never "
                "reached our code: drift alarms carry the languages")
 

@@ -1,4 +1,4 @@
-"""Once a week, snapshots of the label tables that are older than 18 months go; never one that a model was trained on."""
+"""Once a week, snapshots of the label tables older than 18 months go; never one that a registered model needs."""
 
 from __future__ import annotations
 

@@ -76,8 +76,9 @@ class LabelInbox(Construct):
             access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
                 destination_arn=logs.attr_arn, format=json.dumps(_ACCESS_LOG)))
         stage.add_resource_dependency(route)
+        method, path = ROUTE.split(" ")
         function.allow_invoke("InvokeByApi", service="apigateway.amazonaws.com",
-                              source_arn=token_arn("execute-api", f"{api.ref}/*/{ROUTE.replace(' ', '')}"))
+                              source_arn=token_arn("execute-api", f"{api.ref}/*/{method}{path}"))
 
 
 def arrives(bucket: str) -> dict[str, Any]:

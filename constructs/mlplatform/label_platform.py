@@ -22,7 +22,6 @@ from mlplatform.network import Network
 from mlplatform.pipeline_definition import output_path
 from mlplatform.policies import ACCOUNT, Statement, allow, arn, arn_of, pass_role, read_prefixes, write_prefixes
 from mlplatform.sagemaker_roles import sagemaker_role
-from mlplatform.state_machine import StateMachine
 
 _INSTANCE, _VOLUME_GB, _MAX_RUNTIME_S = "ml.m5.large", 30, 3_600
 # A job of that name is there already: a retry found it, and describing it is all that is left to do.

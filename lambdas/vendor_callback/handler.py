@@ -45,7 +45,8 @@ def _verified(call: Call) -> str:
         if call.vendor not in VENDORS:
             raise CallbackRefused("no such vendor")
     except CallbackRefused:
-        raise Refused(401, "signature_refused", "the vendor's signature of this body at this moment is needed") from None
+        raise Refused(401, "signature_refused",
+                      "needed is the vendor's signature of this body at this moment") from None
     return found
 
 

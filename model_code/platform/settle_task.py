@@ -38,7 +38,7 @@ from model_code.platform.ingest_labels import (
     unusable,
 )
 from model_code.platform.labelling_functions import labelling_functions
-from model_code.platform.sources.batch import Quarantined, Settled, settle, write_label_file
+from model_code.platform.sources.batch import Settled, settle, write_label_file
 from model_code.platform.task_batch import batch_of, read_deliveries
 
 MAX_NAMED = 8  # reasons in the exit message, which has 1 KB; the summary has all

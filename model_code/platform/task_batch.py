@@ -53,8 +53,7 @@ def batch_of(task: LabelTask, deliveries: Sequence[Delivery], *, by_people: Mapp
             for number, raw in enumerate(delivered, start=1):
                 problem = _problem(raw, kind, items, task.taxonomy.labels)
                 if problem:
-                    named = raw.get("item") if isinstance(raw, Mapping) else None
-                    bad.append(Quarantined(id=named if named in items else f"row {number}", reason=problem[0],
+                    bad.append(Quarantined(id=_named(raw, items) or f"row {number}", reason=problem[0],
                                            detail=f"{who}, row {number}, field {problem[1]}"))
                 else:
                     yield made(who, items[raw["item"]], raw)
@@ -99,13 +98,18 @@ def _problem(raw: object, kind: type[Any], items: Mapping[str, Item], labels: Se
                 return "missing_field", name
         elif not isinstance(raw[name], types) or (bool not in types and isinstance(raw[name], bool)):
             return "wrong_type", name
-    if unknown := sorted(set(map(str, raw)) - set(wanted)):
-        return "unknown_field", unknown[0][:40]
+    if set(raw) - set(wanted):
+        return "unknown_field", "(row)"  # its name is the sender's text
     if raw["item"] not in items:
         return "unknown_item", "item"
     if not 0 <= raw.get("confidence", 0) <= 1:  # NaN is not, either
         return "value_not_allowed", "confidence"
     return ("unknown_label", "label") if raw["label"] not in labels else None
+
+
+def _named(raw: object, items: Mapping[str, Item]) -> str | None:
+    item = raw.get("item") if isinstance(raw, Mapping) else None
+    return item if isinstance(item, str) and item in items else None
 
 
 def _audited(whole: Mapping[str, Any]) -> Mapping[str, Any]:
