@@ -55,7 +55,7 @@ def _room(buckets: dict[tuple[str, str], tuple[float, float]], api_id: str, stag
     now = time.monotonic()
     left, seen = buckets.get((api_id, stage), (burst, now))
     left = min(burst, left + (now - seen) * rate)
-    buckets[api_id, stage] = (max(0.0, left - 1), now)
+    buckets[api_id, stage] = (left - 1 if left >= 1 else left, now)  # what is refused takes nothing
     return left >= 1
 
 
