@@ -20,6 +20,7 @@ MONITOR = STORY.monitors[0]
 
 
 def test_shifted_traffic_raises_psi_and_the_alarm_starts_a_retrain(jp: Deployed) -> None:
+    jp.forget_drift_retrains()
     before = jp.runs()
     english = [row for row in shop_labels.rows() if row["language"] == "en"]
     shifted = [{**row, "text": " ".join([row["text"]] * 6)} for row in english]

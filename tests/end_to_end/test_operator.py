@@ -8,7 +8,7 @@ import re
 import pytest
 
 from cli import flags
-from contracts import records
+from contracts import naming, records
 from contracts.inference import check_request_id
 from contracts.kill_switches import GLOBAL_FREEZE, promotion_flag
 from tests.end_to_end.command_line import mangaassist, refused, told
@@ -80,6 +80,23 @@ def test_promotion_goes_off_and_on_with_a_record_each_and_twice_changes_nothing(
     assert flags.read(jp.target)[flag] == "true"
     for text in (off, on):
         assert operator_record(jp, text, SLUG, flag)
+
+
+def test_every_record_verifies_up_to_a_head_signed_now_and_one_that_was_changed_is_named(jp: Deployed) -> None:
+    told(jp, "audit", "checkpoint")
+    out = told(jp, "audit", "verify")
+    assert re.search(rf"{SLUG}: intact, [1-9]\d* records, signed to [1-9]", out), out
+    assert f"{records.PLATFORM}: intact" in out
+    dynamodb, table = jp.aws.client("dynamodb"), naming.audit_table(jp.target.deployment.name)
+    record = dynamodb.get_item(TableName=table, Key={
+        records.AUDIT_PARTITION_KEY: {"S": SLUG}, records.AUDIT_SORT_KEY: {"S": "first-promotion#promote"}})["Item"]
+    dynamodb.put_item(TableName=table, Item={**record, "detail": {"S": "{}"}})
+    try:
+        done = mangaassist(jp, "audit", "verify", SLUG)
+        assert done.code == 1
+        assert "first-promotion#promote" in done.out
+    finally:
+        dynamodb.put_item(TableName=table, Item=record)
 
 
 def test_rollback_returns_to_the_previous_version(jp: Deployed) -> None:

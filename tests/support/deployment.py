@@ -135,10 +135,11 @@ class Deployed:
         """Name -> ARN of every execution of the retrain machine."""
         return {e["name"]: e["executionArn"] for e in executions.recent(self.target, SLUG, 1000)}
 
-    def promote_another(self) -> Run:
+    def promote_another(self) -> None:
+        """Not what the test is about, so the record of calls begins after it."""
         run = self.run(reason="another version")
         assert run.outcome == events.PROMOTED, run
-        return run
+        self.forget_calls()
 
     def with_newest_labels(self) -> None:
         """Afterwards the champion has seen every label."""
@@ -218,8 +219,22 @@ class Deployed:
         return str(listed["ModelPackageSummaryList"][0]["ModelPackageArn"].rsplit("/", 1)[1])
 
     def calls(self, operation: str) -> list[dict[str, Any]]:
-        """Recorded calls of one operation since the test began."""
+        """Recorded calls of one operation since the test began or what it needs was there."""
         return list(self.aws.local("GET", f"calls?operation={operation}"))
+
+    def forget_calls(self) -> None:
+        self.aws.local("DELETE", "calls")
+
+    def come_to_rest(self) -> None:
+        """Until what earlier traffic set off by itself (an alarm, a retrain) has its end."""
+        eventually(lambda: self.left_behind() == [], within_s=180)
+
+    def forget_drift_retrains(self) -> None:
+        """As a day later: until then another drift alarm of the story starts nothing, whoever rang the first."""
+        self.aws.client("dynamodb").delete_item(
+            TableName=naming.control_table(self.target.deployment.name),
+            Key={records.CONTROL_PARTITION_KEY: {"S": records.FLEET},
+                 records.CONTROL_SORT_KEY: {"S": records.DRIFT_STARTS}})
 
     @contextmanager
     def flag(self, flag: str, value: bool) -> Iterator[None]:

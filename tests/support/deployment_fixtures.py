@@ -8,7 +8,6 @@ import pytest
 
 from contracts import events
 from tests.support.deployment import Deployed, deployed
-from tests.support.embedded import eventually
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +28,8 @@ def promoted(empty_jp: Deployed) -> Deployed:
 @pytest.fixture
 def jp(promoted: Deployed) -> Iterator[Deployed]:
     """A promoted deployment at rest; whatever a test leaves running is its failure."""
-    # What an earlier test's traffic set off by itself (an alarm, a retrain) has its end before this one starts.
-    eventually(lambda: promoted.left_behind() == [], within_s=180)
-    promoted.aws.local("DELETE", "calls")
+    promoted.come_to_rest()
+    promoted.forget_calls()
     yield promoted
     promoted.aws.local("DELETE", "faults")
     assert promoted.left_behind() == []

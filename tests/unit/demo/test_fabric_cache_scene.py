@@ -34,8 +34,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 
 def stage_of(aws: Aws, folder: Path) -> Stage:
     return Stage(
-        world=World(folder=folder, deployment=JP, endpoint_url=aws.url), target=Target.of("jp", aws.url),
-        story=INTENT_CLASSIFIER, assembly=folder, say=lambda text: None,
+        world=World(folder=folder, deployment=JP, endpoint_url=aws.url, clock_factor=1),
+        target=Target.of("jp", aws.url), story=INTENT_CLASSIFIER, assembly=folder, say=lambda text: None,
         material=Material(name="m", path=folder, kind="made", licence="", rows=GOLDEN, golden=GOLDEN, encoder=folder,
                           taxonomy={}))
 

@@ -30,6 +30,7 @@ class Candidate:
 def candidate(promoted: Deployed) -> Candidate:
     """Promotion goes off after its candidate was published; a release that had begun by then is undone."""
     jp = promoted
+    jp.come_to_rest()
     flag = promotion_flag(SLUG).name
     with jp.serving_unchanged():
         arn = jp.start(reason="a candidate to tamper with")
@@ -67,12 +68,12 @@ def test_a_model_whose_manifest_was_changed_or_that_holds_another_file_is_never_
 def test_a_container_refuses_weights_that_were_changed_before_it_loads_them(
         jp: Deployed, candidate: Candidate) -> None:
     """The manifest is untouched, so only the loader, which hashes what it got, can see it."""
+    before = refusals(jp)
     with jp.serving_unchanged(), tampered(jp, candidate.bucket, candidate.prefix + WEIGHTS):
         ended = jp.release(candidate.version)
     assert (ended["status"], ended["error"]) == ("FAILED", "ReleaseRolledBack")
     assert jp.calls("UpdateEndpoint"), "it went as far as the container"
-    lines = [json.loads(line) for line in endpoint_log(jp) if '"refused"' in line]
-    assert WEIGHTS in lines[-1]["reason"]
+    assert any(WEIGHTS in reason for reason in refusals(jp)[len(before):])
 
 
 def test_a_candidate_that_does_not_start_is_found_out_and_the_run_fails_with_the_champion_serving(jp: Deployed) -> None:
@@ -120,7 +121,9 @@ def tampered(jp: Deployed, bucket: str, key: str) -> Iterator[None]:
             s3.put_object(Bucket=bucket, Key=key, Body=before)
 
 
-def endpoint_log(jp: Deployed) -> list[str]:
+def refusals(jp: Deployed) -> list[str]:
+    """Why containers of the endpoint refused to start, the oldest first."""
     group = f"/aws/sagemaker/Endpoints/{ENDPOINT}"
     pages = jp.aws.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
-    return [event["message"] for page in pages for event in page["events"]]
+    lines = (event["message"] for page in pages for event in page["events"])
+    return [json.loads(line)["reason"] for line in lines if '"refused"' in line]
