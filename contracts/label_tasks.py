@@ -38,12 +38,16 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTask:
-    """`by`: who is asked (vendors, a model, labelling functions). It is settled when all of them have delivered."""
+    """`by`: who is asked (vendors, a model, labelling functions). It is settled when all of them have delivered.
+
+    Only `adjudicators` may rule: a ruling stands above every other vote.
+    """
 
     name: str
     source: str
     why: str
     by: tuple[str, ...]
+    adjudicators: tuple[str, ...]
     taxonomy: Taxonomy
     items: tuple[Item, ...]
 
@@ -56,7 +60,7 @@ def check_name(name: object, what: str) -> str:
 
 
 def parse_task(raw: object) -> LabelTask:
-    """{"name", "source", "why", "by": [...], "taxonomy": a known name or a label set, "items": [...]}."""
+    """{"name", "source", "why", "by", "adjudicators"?, "taxonomy": a known name or a label set, "items"}."""
     if not isinstance(raw, Mapping):
         raise TaskError("a task is one JSON object")
     name, source, why, by = check_name(raw.get("name"), "name"), raw.get("source"), raw.get("why"), raw.get("by")
@@ -66,6 +70,9 @@ def parse_task(raw: object) -> LabelTask:
         raise TaskError("why must be a non-empty text: it is kept beside every label that the task changes")
     if not (isinstance(by, list) and by) or len(set(map(str, by))) != len(by):
         raise TaskError("by must name whoever is asked, each once")
+    rulers = raw.get("adjudicators", [])
+    if not isinstance(rulers, list) or not all(one in by for one in rulers):
+        raise TaskError("adjudicators must be a list of some of those in by")
     found = raw.get("items")
     if not (isinstance(found, list) and found):
         raise TaskError("items must be a list with at least one {id, text, language}")
@@ -73,7 +80,7 @@ def parse_task(raw: object) -> LabelTask:
     if len({item.id for item in items}) != len(items):
         raise TaskError("items: an id may be used once")
     return LabelTask(name=name, source=source, why=why, by=tuple(check_name(one, "by") for one in by),
-                     taxonomy=_taxonomy(raw.get("taxonomy")), items=items)
+                     adjudicators=tuple(rulers), taxonomy=_taxonomy(raw.get("taxonomy")), items=items)
 
 
 def _item(number: int, raw: object) -> Item:

@@ -71,7 +71,8 @@ def task_file(stage: Stage, name: str, rows: Sequence[LabelRow]) -> Any:
               if key in ("id", "text", "language", "cohort", "daypart", "group_id") and value is not None}
              for row in rows]
     path.write_text(json.dumps({"name": name, "source": "vendor", "why": "demo: two vendors label again",
-                                "by": list(VENDORS), "taxonomy": stage.material.taxonomy, "items": items}), "utf-8")
+                                "by": list(VENDORS), "adjudicators": [VENDORS[0]],
+                                "taxonomy": stage.material.taxonomy, "items": items}), "utf-8")
     return path
 
 

@@ -45,40 +45,42 @@ def batch_of(task: LabelTask, deliveries: Sequence[Delivery], *, by_people: Mapp
     """`by_people`: label -> how many labels by people there are. `functions`: the story's labelling functions."""
     items = {item.id: item for item in task.items}
     texts = {item.id: item.text for item in task.items}
-    by = {"who": ", ".join(sorted({who for who, _, _ in deliveries})), "why": f"task {task.name}: {task.why}"}
+    who, why = ", ".join(sorted({by for by, _, _ in deliveries})), f"task {task.name}: {task.why}"
     bad: list[Quarantined] = []
 
     def rows(kind: type[Row], made: Callable[[str, Item, Mapping[str, Any]], Row]) -> Iterator[Row]:
-        for who, delivered, _ in deliveries:
+        for by, delivered, _ in deliveries:
             for number, raw in enumerate(delivered, start=1):
                 problem = _problem(raw, kind, items, task.taxonomy.labels)
+                if problem is None and raw.get("adjudicator") and by not in task.adjudicators:
+                    problem = ("no_adjudicator", "adjudicator")
                 if problem:
                     bad.append(Quarantined(id=_named(raw, items) or f"row {number}", reason=problem[0],
-                                           detail=f"{who}, row {number}, field {problem[1]}"))
+                                           detail=f"{by}, row {number}, field {problem[1]}"))
                 else:
-                    yield made(who, items[raw["item"]], raw)
+                    yield made(by, items[raw["item"]], raw)
 
     if task.source == "vendor":
-        votes = list(rows(Vote, lambda who, item, raw: Vote(**raw, vendor=who, language=item.language)))
-        return vendor_batch(votes, texts, **by), bad
+        votes = list(rows(Vote, lambda by, item, raw: Vote(**raw, vendor=by, language=item.language)))
+        return vendor_batch(votes, texts, who=who, why=why), bad
     if task.source == "implicit":
-        heard = list(rows(Feedback, lambda who, item, raw: Feedback(**raw, language=item.language)))
-        return implicit_batch(heard, texts, **by), bad
+        heard = list(rows(Feedback, lambda by, item, raw: Feedback(**raw, language=item.language)))
+        return implicit_batch(heard, texts, who=who, why=why), bad
     if task.source == "llm_distilled":
-        labels = [row for row in rows(Distilled, lambda who, item, raw: Distilled(
+        labels = [row for row in rows(Distilled, lambda by, item, raw: Distilled(
             id=item.id, text=item.text, language=item.language, label=raw["label"],
             confidence=float(raw["confidence"])))]
         audited = {str(item): str(label) for _, _, whole in deliveries for item, label in _audited(whole).items()
                    if label in task.taxonomy.labels}
-        return distilled_batch(labels, audited, by_people, **by)[0], bad
+        return distilled_batch(labels, audited, by_people, who=who, why=why)[0], bad
     asked = sorted({name for _, delivered, _ in deliveries for name in delivered if isinstance(name, str)})
-    bad += [Quarantined(id=name, reason="unknown_function", detail="the story has no labelling function of that name")
-            for name in asked if name not in functions]
+    bad += [Quarantined(id=f"function {n}", reason="unknown_function", detail=f"known are {', '.join(functions)}"[:200])
+            for n, name in enumerate(asked, start=1) if name not in functions]
     chosen = {name: functions[name] for name in asked if name in functions}
     if not chosen:
-        return LabelBatch(source=task.source, proposed=(), **by), bad
-    found, _ = programmatic_batch([Text(id=i.id, text=i.text, language=i.language) for i in task.items], chosen, **by)
-    return found, bad
+        return LabelBatch(source=task.source, proposed=(), who=who, why=why), bad
+    unlabelled = [Text(id=item.id, text=item.text, language=item.language) for item in task.items]
+    return programmatic_batch(unlabelled, chosen, who=who, why=why)[0], bad
 
 
 # What a delivered row must and may say, per kind: its class has the rest from the task or from who delivers.

@@ -74,8 +74,10 @@ def settle(batch: LabelBatch, *, taxonomy: Taxonomy, min_kappa: float) -> Settle
     rows = sorted(batch.proposed, key=lambda p: p.id)
     good, quarantined = _schema_checked(batch.source, rows, taxonomy)
     votes: dict[str, list[Labels]] = {}
-    for said in (*(p for p in rows if p.id in good), *(q for q in batch.quarantined if q.votes)):
-        votes.setdefault(said.language, []).append(said.votes)
+    said = [(p.language, p.votes) for p in rows if p.id in good]
+    said += [(q.language, q.votes) for q in batch.quarantined if q.votes]
+    for language, labels in said:
+        votes.setdefault(language, []).append(labels)
     found = {language: one for language in sorted(votes) if (one := agreement(language, votes[language])) is not None}
     low = {language for language, one in found.items()
            if one.rows >= MIN_DOUBLE_ROWS and not one.kappa >= min_kappa}

@@ -125,6 +125,18 @@ def test_a_later_delivery_settles_anew_and_what_changes_is_an_edit(tmp_path: Pat
     assert (edit["who"], edit["why"]) == ("hakushi, northgate", "task t1: relabel")
 
 
+def test_only_an_adjudicator_of_the_task_may_rule(tmp_path: Path, records: LabelRecords) -> None:
+    ruling = [{"item": "i01", "annotator": "lead", "label": WEATHER, "adjudicator": True}]
+    bench = Bench(tmp_path, records, adjudicators=["northgate"])
+    bench.deliver("hakushi", [*votes(), *ruling])
+    done = bench.deliver("northgate", votes())
+    assert done["reasons"] == {"no_adjudicator": 1}
+    assert {r["label"] for r in records.read(STORY)[1] if r["id"] == "i01"} == {MUSIC}
+    bench.deliver("northgate", ruling, number=2)
+    [edit] = bench.history.edits(STORY)
+    assert (edit["id"], edit["after"]) == ("i01", WEATHER)
+
+
 def test_who_was_not_asked_and_what_is_no_json_change_nothing(tmp_path: Path, records: LabelRecords) -> None:
     bench = Bench(tmp_path, records)
     (bench.inbox / "junk.json").write_bytes(b"\xff{")
