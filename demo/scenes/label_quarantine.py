@@ -1,4 +1,4 @@
-"""Scene 5: two vendors deliver; what is good lands, what is not lies in quarantine with its reason.
+"""Two vendors deliver; what is good lands, what is not lies in quarantine with its reason.
 
 The items are training rows of the material, sent out again and given back with their own labels, so that later scenes
 train on what they would have trained on. One of them is first mislabelled by both vendors and then ruled on.
