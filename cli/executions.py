@@ -67,6 +67,20 @@ def start(target: Target, machine: str, body: dict[str, Any], *, name: str) -> s
     return str(answer["executionArn"])
 
 
+def started_with(target: Target, machine: str, body: dict[str, Any], *, timeout_s: float = 60.0) -> str:
+    """ARN of the newest execution that somebody else, an event for example, starts with this input."""
+    sfn, arn = target.client("stepfunctions"), target.state_machine_arn(machine)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        for found in sfn.list_executions(stateMachineArn=arn, maxResults=50)["executions"]:
+            described = sfn.describe_execution(executionArn=found["executionArn"])
+            if json.loads(described.get("input") or "{}") == body:
+                return str(found["executionArn"])
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing started {machine} with {json.dumps(body)} within {timeout_s:.0f} s")
+        time.sleep(POLL_S)
+
+
 def states_entered(target: Target, arn: str, *, after: int = 0) -> tuple[tuple[str, ...], int]:
     """(names of the states entered, in order; the last event's id), from the event after `after` on.
 

@@ -92,6 +92,10 @@ STANDING: dict[str, Rule] = {
 # Costs what is used or nothing at all. No NAT gateway: the network has none, and one would be 33 to 45 USD a month.
 NOTHING_STANDS = frozenset(
     {
+        "AWS::ApiGatewayV2::Api",
+        "AWS::ApiGatewayV2::Integration",
+        "AWS::ApiGatewayV2::Route",
+        "AWS::ApiGatewayV2::Stage",
         "AWS::CDK::Metadata",
         "AWS::CodeBuild::Project",
         "AWS::EC2::FlowLog",

@@ -11,7 +11,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from cli import audit, dataset_audit, executions, features, flags, labels, show, traffic
+from cli import audit, dataset_audit, executions, features, flags, label_tasks, labels, show, traffic
 from cli import status as status_of
 from cli.cost import choose_templates, cost_report
 from cli.cost_tables import print_costs
@@ -100,6 +100,23 @@ def labels_ingest(
         raise CliError(
             f"ingest ended as {done.execution.outcome}: {done.execution.error or done.execution.output}"
         )
+
+
+@labels_app.command("send")
+def labels_send(file: Path, story: Annotated[str, typer.Option("--story")]) -> None:
+    """Send a task out: the texts to be labelled, the label set and who is asked. Vendors deliver by the signed API."""
+    task = label_tasks.send(target(), file, story=find_story(story).slug)
+    out.print(f"task {task.name}: {len(task.items)} items for {', '.join(task.by)}")
+
+
+@labels_app.command("deliver")
+def labels_deliver(
+    file: Path,
+    story: Annotated[str, typer.Option("--story")],
+    task: Annotated[str, typer.Option("--task", help="its name, as it was sent out")],
+) -> None:
+    """Deliver to a task by hand: feedback, labelling functions, a model's labels, or what a vendor sent otherwise."""
+    out.print(f"delivered {label_tasks.deliver(target(), file, story=find_story(story).slug, task=task)}")
 
 
 @features_app.command("put")

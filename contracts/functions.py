@@ -97,6 +97,11 @@ class AuditCheckpointEnv(Environment):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VendorCallbackEnv(Environment):
+    LAKE_BUCKET: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class DriftMonitorEnv(Environment):
     CONTROL_TABLE: str
     CAPTURE_BUCKET: str
@@ -154,6 +159,11 @@ AUDIT_CHECKPOINT = FunctionContract(
     # may sign heads and write below audit/checkpoints/, but no record; timeout: one KMS call per chain
     name="audit_checkpoint", environment=AuditCheckpointEnv, shared=True, timeout_s=120, asynchronous=True,
     actions=("dynamodb:Query", "s3:ListBucket", "s3:PutObject", *_KMS_DATA, "kms:Sign"),
+)
+VENDOR_CALLBACK = FunctionContract(
+    # lists tasks/ and puts below inbox/ of the lake; reads no object. Strangers reach it: nothing more than that
+    name="vendor_callback", environment=VendorCallbackEnv, shared=True, memory_mb=512, only_at="home",
+    actions=("secretsmanager:GetSecretValue", "s3:ListBucket", "s3:PutObject", *_KMS_DATA),
 )
 RUN_PLAN = FunctionContract(
     # s3:PutObject only below naming.no_champion_prefix(slug): the marker that stands for "no champion yet"
@@ -229,6 +239,7 @@ IMAGE_BUILDER = FunctionContract(
 )
 
 FUNCTIONS: dict[str, FunctionContract] = {f.name: f for f in (
-    LEASE, KILL_SWITCHES, AUDIT, AUDIT_CHECKPOINT, RUN_PLAN, JUDGE, PUBLISH, RELEASE_PLAN, RELEASE_CHECK, PROMOTE,
-    ANNOUNCE, RECEIVE_PLAN, RECEIVE_COPY, DRIFT_MONITOR, DRIFT_TRIGGER, FREEZE_GUARD, IMAGE_BUILDER,
+    LEASE, KILL_SWITCHES, AUDIT, AUDIT_CHECKPOINT, VENDOR_CALLBACK, RUN_PLAN, JUDGE, PUBLISH, RELEASE_PLAN,
+    RELEASE_CHECK, PROMOTE, ANNOUNCE, RECEIVE_PLAN, RECEIVE_COPY, DRIFT_MONITOR, DRIFT_TRIGGER, FREEZE_GUARD,
+    IMAGE_BUILDER,
 )}

@@ -97,6 +97,28 @@ def incoming_provenance(slug: str, batch_id: str) -> str:
     return f"{incoming_prefix(slug, batch_id)}{PROVENANCE_FILE}"
 
 
+TASKS_PREFIX, INBOX_PREFIX = "tasks/", "inbox/"
+TASK_FILE = "task.json"
+
+
+def task_prefix(slug: str, task: str) -> str:
+    return f"{TASKS_PREFIX}{slug}/{task}/"
+
+
+def task_key(slug: str, task: str) -> str:
+    """What was sent out to be labelled; written once."""
+    return f"{task_prefix(slug, task)}{TASK_FILE}"
+
+
+def inbox_prefix(slug: str, task: str) -> str:
+    """All deliveries to one task: whoever settles it reads them together."""
+    return f"{INBOX_PREFIX}{slug}/{task}/"
+
+
+def delivery_key(slug: str, task: str, delivery: str) -> str:
+    return f"{inbox_prefix(slug, task)}{delivery}.json"
+
+
 def quarantine_prefix(slug: str, batch_id: str) -> str:
     return f"quarantine/{slug}/{batch_id}/"
 
@@ -243,6 +265,20 @@ def freeze_job(slug: str, run: str) -> str:
 
 def label_ingest_state_machine() -> str:
     return f"{PROJECT}-label-ingest"
+
+
+def label_expiry_state_machine() -> str:
+    """Also its schedule's name."""
+    return f"{PROJECT}-label-expiry"
+
+
+def label_callback_api() -> str:
+    return f"{PROJECT}-label-callback"
+
+
+def vendor_secret(vendor: str) -> str:
+    """Secrets Manager: what this vendor signs with."""
+    return f"{PROJECT}/label-vendors/{vendor}"
 
 
 def pipeline(slug: str) -> str:

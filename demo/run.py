@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -34,6 +34,7 @@ from demo.scenes import (
     drift,
     fabric_cache,
     first_promotion,
+    label_quarantine,
     lease,
     point_in_time,
     recovery,
@@ -57,6 +58,7 @@ SCENES: tuple[tuple[str, Scene], ...] = (
     ("serve", serve.serve),
     ("point_in_time_audit", point_in_time.point_in_time_audit),
     ("worse_candidate_rejected", worse_candidate.worse_candidate_rejected),
+    ("label_quarantine", label_quarantine.label_quarantine),
     ("freeze", switches.freeze),
     ("promotion_disabled", switches.promotion_disabled),
     ("ssm_unreachable", switches.ssm_unreachable),
@@ -184,6 +186,7 @@ def fetch(dataset: str, console: Console) -> Material:
         path=info.path,
         kind=info.kind,
         licence=info.licence,
+        taxonomy=asdict(validation.taxonomy),
         rows=validation.rows,
         golden=golden,
         encoder=encoder,

@@ -35,6 +35,7 @@ class Material:
     path: Path
     kind: str  # real, made or own
     licence: str
+    taxonomy: Mapping[str, Any]
     rows: tuple[LabelRow, ...]
     golden: tuple[LabelRow, ...]
     encoder: Path

@@ -31,12 +31,13 @@ def build(config: LocalConfig):  # type: ignore[no-untyped-def]
     """The ASGI application with every hook in place."""
     from ministack import app as ministack_app
 
-    from local import call_record, front, functions, registry, resources, sagemaker
+    from local import call_record, front, functions, gateway, registry, resources, sagemaker
     from local.events import alarms, parameters, schedules, targets
     from local.stacks import hooks as stacks
     from local.states import engine
 
-    for module in (call_record, resources, registry, functions, engine, stacks, alarms, parameters, targets, schedules):
+    for module in (call_record, resources, registry, functions, gateway, engine, stacks, alarms, parameters, targets,
+                   schedules):
         module.install(config)
     sagemaker.register(config)
     return front.install(config, ministack_app)

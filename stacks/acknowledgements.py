@@ -13,6 +13,7 @@ from mlplatform.rules import Acknowledged
 from contracts import naming
 from contracts.deployments import HOME, Deployment
 from contracts.story import StoryContract
+from contracts.vendor_callback import VENDORS
 
 
 def _wildcard(resource: str, *at: str, because: str) -> Acknowledged:
@@ -37,9 +38,9 @@ _OURS = "arn:<AWS::Partition>:{}:<AWS::Region>:<AWS::AccountId>"
 _SHARED = "Platform/Functions/Room"
 
 
-def _platform(lake: str, artifacts: str) -> Iterator[Acknowledged]:
+def _platform(lake: str, artifacts: str, *, home: bool) -> Iterator[Acknowledged]:
     sagemaker = _OURS.format("sagemaker")
-    functions = "Lease KillSwitches Audit AuditCheckpoint ImageBuilder"
+    functions = "Lease KillSwitches Audit AuditCheckpoint ImageBuilder" + (" VendorCallback" if home else "")
     job, machine = "Platform/LabelIngest/Job/Role", "Platform/LabelIngest/Machine/Role"
     guard, star = "Operations/FreezeGuard/Room/FreezeGuard", "*"
     yield _wildcard(star, *_all(_SHARED, functions), because=_TRACING)
@@ -51,13 +52,13 @@ def _platform(lake: str, artifacts: str) -> Iterator[Acknowledged]:
     yield _wildcard(f"{_OURS.format('ssm')}:parameter{naming.FLAG_ROOT}/*",
                     f"{_SHARED}/KillSwitches/Role",
                     because="the one function that reads the flags of every story, those to come included")
-    for prefix in ("incoming/", naming.ICEBERG_PREFIX, "quarantine/"):
+    for prefix in ("incoming/", naming.TASKS_PREFIX, naming.INBOX_PREFIX, naming.ICEBERG_PREFIX, "quarantine/"):
         yield _wildcard(f"{lake}/{prefix}*", job, because=_KEYS)
     yield _wildcard(f"{artifacts}/{naming.ALL_AUDIT_CHECKPOINTS}*", f"{_SHARED}/AuditCheckpoint/Role", because=_KEYS)
     yield _wildcard(f"{_OURS.format('logs')}:log-group:/aws/sagemaker/ProcessingJobs:*", job,
                     because=_LOG_STREAMS)
     yield _wildcard(f"{sagemaker}:processing-job/{naming.PROJECT}-ingest-*", machine,
-                    because="a job is named after its batch, which comes with the execution")
+                    because="a job is named after its execution")
     yield Acknowledged(finding="AwsSolutions-L1", because=_LATEST,
                        at=(*_all(_SHARED, functions, ending="Default"), f"{guard}/Default"))
     yield Acknowledged(finding="AwsSolutions-SQS3", because=_QUEUE,
@@ -67,6 +68,31 @@ def _platform(lake: str, artifacts: str) -> Iterator[Acknowledged]:
                        because="its one user signs in by IAM, so there is no password to give")
     yield Acknowledged(finding="AwsSolutions-SMG4", at=("Platform/InferenceCache/KeySecret",),
                        because="a new secret empties the cache: it is changed by hand, when it may have leaked")
+
+
+def _labels_at_home(lake: str, stories: Sequence[StoryContract]) -> Iterator[Acknowledged]:
+    """The vendors' call-back and the expiry of snapshots."""
+    sagemaker, inbox = _OURS.format("sagemaker"), "Platform/LabelInbox"
+    job, machine = "Platform/LabelExpiry/Job/Role", "Platform/LabelExpiry/Machine/Role"
+    yield _wildcard("*", job, because=_JOB)
+    yield _wildcard("*", machine, because=_MACHINE)
+    yield _wildcard(f"{lake}/{naming.INBOX_PREFIX}*", f"{_SHARED}/VendorCallback/Role", because=_KEYS)
+    yield _wildcard(f"{lake}/{naming.ICEBERG_PREFIX}*", job, because=_KEYS)
+    for story in stories:
+        yield _wildcard(f"{lake}/datasets/{story.slug}/*", job, because=_KEYS)
+        yield _wildcard(f"{sagemaker}:model-package/{naming.model_package_group(story.slug)}/*", job,
+                        because="what every registered version was trained on must be kept")
+    yield _wildcard(f"{_OURS.format('logs')}:log-group:/aws/sagemaker/ProcessingJobs:*", job, because=_LOG_STREAMS)
+    yield _wildcard(f"{sagemaker}:processing-job/{naming.PROJECT}-label-expiry-*", machine,
+                    because="a job is named after its execution")
+    yield Acknowledged(finding="AwsSolutions-SQS3", because=_QUEUE,
+                       at=(f"{inbox}/OnDelivery/Undelivered/Resource",
+                           "Platform/LabelExpiry/Weekly/Undelivered/Resource"))
+    yield Acknowledged(finding="AwsSolutions-APIG4", at=(f"{inbox}/Route",),
+                       because="vendors have no AWS identity: each signs its body with a secret of its own, and the "
+                               "function verifies that first; an authorizer of API Gateway's sees no body")
+    yield Acknowledged(finding="AwsSolutions-SMG4", at=tuple(f"{inbox}/{naming.pascal(v)}Secret" for v in VENDORS),
+                       because="a vendor must be told its new secret by a person: it is changed by hand")
 
 
 def _story(stack: str, story: StoryContract, *, home: bool, buckets: dict[str, str]) -> Iterator[Acknowledged]:
@@ -183,7 +209,8 @@ def acknowledged(deployment: Deployment, stories: Sequence[StoryContract]) -> li
     """All that stays in one deployment."""
     data = naming.stack(deployment.name, "data")
     buckets = {name: f"{data}:ExportsOutputFnGetAttBuckets{name}{hashed}" for name, hashed in _EXPORTS.items()}
-    rows = list(_platform(buckets["Lake"], buckets["Artifacts"]))
+    rows = list(_platform(buckets["Lake"], buckets["Artifacts"], home=deployment.home))
+    rows += _labels_at_home(buckets["Lake"], stories) if deployment.home else []
     for story in stories:
         rows += _story(naming.pascal(story.slug), story, home=deployment.home, buckets=buckets)
     return rows

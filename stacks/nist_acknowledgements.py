@@ -29,6 +29,8 @@ NIST_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
            because="it holds answers that the models give again; a backup would be one more copy of them"),
     _stays("SecretsManagerRotationEnabled", "Platform/InferenceCache/KeySecret",
            because="a new secret empties the cache: it is changed by hand, when it may have leaked"),
+    _stays("SecretsManagerRotationEnabled", "Platform/LabelInbox/*Secret",
+           because="a vendor must be told its new secret by a person: it is changed by hand"),
     _stays("VPCDefaultSecurityGroupClosed", "Platform/Network/Vpc/Resource",
            because="nothing is ever put into the default group, and closing it adds a Node function of CDK's own with "
                    "the right to change security groups"),
@@ -45,6 +47,9 @@ NIST_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
              ("RunPlan", "Judge", "Publish", "ReleasePlan", "ReleaseCheck", "Promote", "Announce", "ReceivePlan",
               "ReceiveCopy")),
            because="called and waited for by a state machine, which retries and catches; a dead-letter queue takes "
+                   "asynchronous calls only"),
+    _stays("LambdaDLQ", "Platform/Functions/Room/VendorCallback/Default",
+           because="API Gateway waits for its answer and the vendor delivers again; a dead-letter queue takes "
                    "asynchronous calls only"),
     _stays("LambdaInsideVPC", *_ALL_FUNCTIONS,
            because="they call AWS APIs only, which a VPC without NAT reaches by interface endpoints at about 300 USD a "

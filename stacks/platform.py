@@ -1,4 +1,4 @@
-"""What all stories share: network, inference cache, images, on-call, the global freeze, functions, label ingest."""
+"""What all stories share: network, inference cache, images, on-call, the global freeze, functions, labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from aws_cdk import Stack
 from mlplatform.container_image import ContainerImage
 from mlplatform.inference_cache import InferenceCache
 from mlplatform.kill_switches import KillSwitches
-from mlplatform.label_platform import LabelIngest, LabelJobProps
+from mlplatform.label_expiry import LabelExpiry
+from mlplatform.label_inbox import LabelInbox
+from mlplatform.label_ingest import LabelIngest
+from mlplatform.label_platform import LabelJobProps
 from mlplatform.network import Network
 from mlplatform.on_call import OnCall
 from mlplatform.shared_functions import SharedFunctions
@@ -17,6 +20,7 @@ from constructs import Construct
 from contracts import naming
 from contracts.deployments import Deployment
 from contracts.kill_switches import GLOBAL_FREEZE
+from contracts.stories import CONTRACTS
 from stacks.data import DataStack
 
 
@@ -35,6 +39,11 @@ class PlatformStack(Stack):
                                          images=[self.training_image, self.serving_image],
                                          artifacts=data.buckets.artifacts, signing_key=data.signing_key)
         image = self.training_image.build(self, "TrainingImageBuild", builder_arn=self.functions.image_builder.arn)
-        self.label_ingest = LabelIngest(
-            self, "LabelIngest", topic_arn=self.on_call.topic.topic_arn, audit_arn=self.functions.audit.arn,
-            props=LabelJobProps(image=image, buckets=data.buckets, network=self.network, key=key))
+        jobs = LabelJobProps(image=image, buckets=data.buckets, network=self.network, key=key)
+        topic_arn = self.on_call.topic.topic_arn
+        self.label_ingest = LabelIngest(self, "LabelIngest", topic_arn=topic_arn, audit_arn=self.functions.audit.arn,
+                                        props=jobs)
+        if deployment.home:  # labels live where models are trained
+            LabelInbox(self, "LabelInbox", room=self.functions.room, lake=data.buckets.lake, key=key,
+                       machine=self.label_ingest.machine)
+            LabelExpiry(self, "LabelExpiry", props=jobs, slugs=list(CONTRACTS), topic_arn=topic_arn)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from mlplatform.rules import Acknowledged
 
-_DEAD_LETTERS = ("holds events of ours that could not be delivered: names of alarms, flags, stories and runs, never a "
-                 "customer's data; EventBridge, Scheduler and Lambda all write under SSE-SQS")
+_DEAD_LETTERS = ("holds events of ours that could not be delivered: names of alarms, flags, stories, runs and objects, "
+                 "never a customer's data; EventBridge, Scheduler and Lambda all write under SSE-SQS")
 _AWS_METRIC = ("SageMaker's own metric knows no language, and it must count every request, those included that never "
                "reached our code: drift alarms carry the languages")
 
@@ -26,10 +26,13 @@ RULE_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
                      "*/Drift/Hourly/Undelivered/Resource", "*/Drift/Trigger/Undelivered/Resource",
                      "*/Receive/Hourly/Undelivered/Resource",
                      "*/Drift/Deferred/Undelivered/Resource", "Platform/Functions/SignAuditHeads/Undelivered/Resource",
-                     "Operations/FreezeGuard/OnFreeze/Undelivered/Resource")),
+                     "Operations/FreezeGuard/OnFreeze/Undelivered/Resource",
+                     "Platform/LabelInbox/OnDelivery/Undelivered/Resource",
+                     "Platform/LabelExpiry/Weekly/Undelivered/Resource")),
     Acknowledged(finding="JobNetworkIsolation", at=("Platform/LabelIngest/Machine/Default",
+                                                    "Platform/LabelExpiry/Machine/Default",
                                                     "*/Retrain/Machine/Default"),
-                 because="the two label jobs run no model: they read and write Iceberg tables, and so call Glue; with "
+                 because="the label jobs run no model: they read and write Iceberg tables, and so call Glue; with "
                          "`full_private` they do so inside the VPC"),
     Acknowledged(finding="AlarmLanguage", at=("*/Endpoint/GuardrailErrors", "*/Endpoint/GuardrailLatency"),
                  because=_AWS_METRIC),
@@ -39,7 +42,8 @@ RULE_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
                  because="about an execution of a state machine, not about requests"),
     Acknowledged(finding="AlarmLanguage", at=("Operations/Alarms/OperationsFreezeGuardErrors",
                                               "Operations/Alarms/*DriftMonitorErrors",
-                                              "Operations/Alarms/*DriftTriggerErrors"),
+                                              "Operations/Alarms/*DriftTriggerErrors",
+                                              "Operations/Alarms/PlatformVendorCallbackErrors"),
                  because="about a function that no customer's request reaches"),
     Acknowledged(finding="AlarmLanguage", at=("Operations/Alarms/*CaptureStale",),
                  because="about one stream that carries all languages: late is late for each of them"),

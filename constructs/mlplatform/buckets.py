@@ -44,6 +44,11 @@ class Buckets(Construct):
         runs = s3.LifecycleRule(prefix="runs/", expiration=Duration.days(365))
         captures = s3.LifecycleRule(expiration=Duration.days(180))
         self.lake = self._bucket("Lake", naming.LAKE, [old_versions])
+        # By the property itself: CDK's own switch adds a function that may change every bucket's notifications.
+        lake = self.lake.node.default_child
+        assert isinstance(lake, s3.CfnBucket)
+        lake.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+            event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True))
         self.artifacts = self._bucket("Artifacts", naming.ARTIFACTS, [old_versions, runs])
         self.capture = self._bucket("Capture", naming.CAPTURE, [old_versions, captures])
 

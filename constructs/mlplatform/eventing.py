@@ -51,13 +51,15 @@ class Schedule(Construct):
 
 class _Rule(Construct):
     def __init__(self, scope: Construct, id_: str, *, says: str, pattern: Mapping[str, Any], target_arn: str,
-                 role_arn: str | None = None, body: Mapping[str, Any] | None = None) -> None:
+                 role_arn: str | None = None, body: Mapping[str, Any] | None = None,
+                 transformer: events.CfnRule.InputTransformerProperty | None = None) -> None:
         super().__init__(scope, id_)
         self.undelivered = undelivered(self)
         self.resource = events.CfnRule(
             self, "Default", description=says, event_pattern=dict(pattern), state="ENABLED",
             targets=[events.CfnRule.TargetProperty(
                 id="Target", arn=target_arn, role_arn=role_arn, input=json.dumps(body) if body is not None else None,
+                input_transformer=transformer,
                 dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.undelivered.queue_arn),
                 retry_policy=events.CfnRule.RetryPolicyProperty(
                     maximum_event_age_in_seconds=_MAX_AGE_S, maximum_retry_attempts=_MAX_ATTEMPTS))],
@@ -78,16 +80,25 @@ class FunctionRule(_Rule):
         function.allow_invoke(f"Invoke{id_}", service="events.amazonaws.com", source_arn=self.resource.attr_arn)
 
 
-class ParameterRule(_Rule):
+class MachineRule(_Rule):
+    """Events that start a state machine, with a fixed body or with what `transformer` takes out of the event."""
+
+    def __init__(self, scope: Construct, id_: str, *, says: str, pattern: Mapping[str, Any], machine_arn: str,
+                 body: Mapping[str, Any] | None = None,
+                 transformer: events.CfnRule.InputTransformerProperty | None = None) -> None:
+        # A role that a subclass needs before `super().__init__` hangs beside the rule, not below it.
+        role = service_role(scope, f"{id_}Role", service="events.amazonaws.com", description=says,
+                            statements=[allow("states:StartExecution", on=machine_arn)])
+        super().__init__(scope, id_, says=says, pattern=pattern, target_arn=machine_arn, role_arn=role.role_arn,
+                         body=body, transformer=transformer)
+
+
+class ParameterRule(MachineRule):
     """A changed SSM parameter starts a state machine. The body is fixed: the event's own data is not trusted."""
 
     def __init__(self, scope: Construct, id_: str, *, parameter: str, says: str, machine_arn: str,
                  body: Mapping[str, Any]) -> None:
-        # A role that a subclass needs before `super().__init__` hangs beside the rule, not below it.
-        role = service_role(scope, f"{id_}Role", service="events.amazonaws.com", description=f"Starts on {parameter}",
-                            statements=[allow("states:StartExecution", on=machine_arn)])
-        super().__init__(scope, id_, says=says, pattern=parameter_change(parameter), target_arn=machine_arn,
-                         role_arn=role.role_arn, body=body)
+        super().__init__(scope, id_, says=says, pattern=parameter_change(parameter), machine_arn=machine_arn, body=body)
 
 
 def parameter_change(name: str) -> dict[str, Any]:

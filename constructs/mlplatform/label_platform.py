@@ -1,11 +1,12 @@
-"""Labels come in (ingest machine) and are frozen into data sets (freeze job): Iceberg through Glue.
+"""The processing jobs of labels, and the job that freezes them into data sets: Iceberg through Glue.
 
-Both jobs call Glue, so they are not isolated; with `full_private` they run in the VPC, through
+These jobs call Glue, so they are not isolated; with `full_private` they run in the VPC, through
 interface endpoints.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,12 @@ from aws_cdk import aws_glue as glue
 from aws_cdk import aws_kms as kms
 
 from constructs import Construct
-from contracts import events, metrics, naming, workflow
+from contracts import metrics, naming
 from contracts.story import StoryContract
 from mlplatform import asl
 from mlplatform.buckets import Buckets
 from mlplatform.network import Network
-from mlplatform.pipeline_definition import input_path, output_path
+from mlplatform.pipeline_definition import output_path
 from mlplatform.policies import (
     ACCOUNT,
     Statement,
@@ -32,7 +33,6 @@ from mlplatform.policies import (
     write_prefixes,
 )
 from mlplatform.sagemaker_roles import sagemaker_role
-from mlplatform.state_machine import StateMachine
 
 _INSTANCE, _VOLUME_GB, _MAX_RUNTIME_S = "ml.m5.large", 30, 3_600
 # A job of that name is there already: a retry found it, and describing it is all that is left to do.
@@ -60,17 +60,15 @@ class LabelJobProps:
     key: kms.IKey
 
 
-def _tables(*actions: str, tables: tuple[str, ...] = naming.LABEL_TABLES) -> Statement:
+def label_tables(*actions: str, tables: tuple[str, ...] = naming.LABEL_TABLES) -> Statement:
     return allow(*(f"glue:{a}" for a in actions), on=[
         arn("glue", "catalog"), arn("glue", f"database/{naming.GLUE_DATABASE}"),
         *(arn("glue", f"table/{naming.GLUE_DATABASE}/{name}") for name in tables),
     ])
 
 
-class _LabelJob(Construct):
-    """A processing job's role, and its CreateProcessingJob request but for names and arguments."""
-
-    module: str
+class LabelJob(Construct):
+    """A processing job's role, and its CreateProcessingJob requests but for names and arguments."""
 
     def __init__(self, scope: Construct, id_: str, *, props: LabelJobProps, description: str,
                  statements: list[Statement]) -> None:
@@ -82,18 +80,19 @@ class _LabelJob(Construct):
             network=props.network if props.network.api_jobs_inside else None, encrypts_volume=True,
         )
 
-    def _request(self, *, name_path: str, arguments: str, inputs: list[dict[str, Any]],
-                 outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    def _request(self, module: str, *, name_path: str, arguments: str, inputs: list[dict[str, Any]],
+                 outputs: list[dict[str, Any]], environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         network: dict[str, Any] = {"EnableNetworkIsolation": False}
         if self._props.network.api_jobs_inside:
             network["VpcConfig"] = {"SecurityGroupIds": ["${JobSecurityGroup}"],
                                     "Subnets": ["${JobSubnetA}", "${JobSubnetB}"]}
         return {
             "ProcessingJobName.$": name_path, "RoleArn": "${LabelJobRole}",
-            "AppSpecification": {"ImageUri": "${TrainingImage}", "ContainerEntrypoint": ["python", "-m", self.module],
+            "AppSpecification": {"ImageUri": "${TrainingImage}", "ContainerEntrypoint": ["python", "-m", module],
                                  "ContainerArguments.$": arguments},
             "Environment": {"GLUE_DATABASE": naming.GLUE_DATABASE,
-                            "ICEBERG_WAREHOUSE": f"s3://${{LakeBucket}}/{naming.ICEBERG_PREFIX}"},
+                            "ICEBERG_WAREHOUSE": f"s3://${{LakeBucket}}/{naming.ICEBERG_PREFIX}",
+                            **(environment or {})},
             "ProcessingInputs": inputs,
             "ProcessingOutputConfig": {"KmsKeyId": "${DataKey}", "Outputs": outputs},
             "ProcessingResources": {"ClusterConfig": {
@@ -121,7 +120,7 @@ class _LabelJob(Construct):
         ]
 
 
-def _output(name: str, uri: str) -> dict[str, Any]:
+def job_output(name: str, uri: str) -> dict[str, Any]:
     return {"OutputName": name, "S3Output": {"S3Uri.$": uri, "LocalPath": output_path(name),
                                              "S3UploadMode": "EndOfJob"}}
 
@@ -132,7 +131,7 @@ def start(request: dict[str, Any], *, next_: str) -> asl.State:
                     retry=asl.retries(permanent=(*asl.PERMANENT_ERRORS, *_EXISTS)))
 
 
-class FreezeJob(_LabelJob):
+class FreezeJob(LabelJob):
     """label_records of one story at the current snapshot, joined with its features -> a frozen data set.
 
     `mangaassist audit point-in-time` runs its module under the same role: it reads a data set and the features again.
@@ -149,7 +148,7 @@ class FreezeJob(_LabelJob):
             statements=[
                 *read_prefixes(lake, naming.ICEBERG_PREFIX, naming.feature_store_prefix(slug), datasets, last_good),
                 write_prefixes(lake, datasets, last_good),
-                _tables("GetDatabase", "GetTable", tables=(naming.LABEL_RECORDS,)),
+                label_tables("GetDatabase", "GetTable", tables=(naming.LABEL_RECORDS,)),
                 allow("glue:GetDatabase", "glue:GetTable", on=[
                     arn("glue", "catalog"), arn("glue", f"database/{naming.FEATURE_DATABASE}"), features]),
                 allow("sagemaker:DescribeFeatureGroup", on=[
@@ -160,89 +159,8 @@ class FreezeJob(_LabelJob):
     def request(self) -> dict[str, Any]:
         """Reads `$.plan` of the retrain machine."""
         return self._request(
-            name_path="$.plan.freeze_job_name",
+            "model_code.platform.freeze_dataset", name_path="$.plan.freeze_job_name",
             arguments=f"States.Array('--story', $.story, '--output', '{output_path('dataset')}', "
                       "'--label-version-above', $.plan.label_version_above)",
-            inputs=[], outputs=[_output("dataset", "$.plan.dataset_uri")],
+            inputs=[], outputs=[job_output("dataset", "$.plan.dataset_uri")],
         )
-
-
-class IngestJob(_LabelJob):
-    """One label file -> label_records; bad rows -> quarantine."""
-
-    module = "model_code.platform.ingest_labels"
-
-    def __init__(self, scope: Construct, id_: str, *, props: LabelJobProps) -> None:
-        lake = props.buckets.lake.bucket_arn
-        super().__init__(scope, id_, props=props, description="Ingests label files into label_records", statements=[
-            *read_prefixes(lake, "incoming/", naming.ICEBERG_PREFIX),
-            write_prefixes(lake, "quarantine/", naming.ICEBERG_PREFIX),
-            # Iceberg removes the metadata of a commit that lost its race.
-            allow("s3:DeleteObject", on=f"{lake}/{naming.ICEBERG_PREFIX}*"),
-            _tables("GetDatabase", "GetTable", "CreateTable", "UpdateTable"),
-        ])
-
-    def request(self) -> dict[str, Any]:
-        """Reads `story` and `batch_id` of the ingest machine's input."""
-        folder = "States.Format('s3://${{LakeBucket}}/{}/{{}}/{{}}/', $.story, $.batch_id)"
-        return self._request(
-            name_path=f"States.Format('{INGEST_JOB_PREFIX}{{}}', $.batch_id)",
-            arguments=f"States.Array('--incoming', '{input_path('labels')}', '--output', "
-                      f"'{output_path('quarantine')}', '--story', $.story, '--batch-id', $.batch_id)",
-            inputs=[{"InputName": "labels", "S3Input": {
-                "S3Uri.$": folder.format("incoming"), "LocalPath": input_path("labels"), "S3DataType": "S3Prefix",
-                "S3InputMode": "File"}}],
-            outputs=[_output("quarantine", folder.format("quarantine"))],
-        )
-
-
-INGEST_JOB_PREFIX = f"{naming.PROJECT}-ingest-"
-
-
-class LabelIngest(Construct):
-    """The machine behind `mangaassist labels ingest`: input {"story", "batch_id"}."""
-
-    def __init__(self, scope: Construct, id_: str, *, props: LabelJobProps, topic_arn: str, audit_arn: str) -> None:
-        super().__init__(scope, id_)
-        job = IngestJob(self, "Job", props=props)
-        self.machine = StateMachine(
-            self, "Machine", name=naming.label_ingest_state_machine(), start="StartIngest", key=props.key,
-            comment="Validate one label file; append its good rows, quarantine its bad ones",
-            states=ingest_states(job.request()),
-            substitutions={**job.substitutions(), "OnCallTopic": topic_arn, "Audit": audit_arn},
-            statements=[*job.run_statements(f"{INGEST_JOB_PREFIX}*"), allow("sns:Publish", on=topic_arn),
-                        allow("lambda:InvokeFunction", on=audit_arn)],
-        )
-
-
-def ingest_states(request: dict[str, Any]) -> dict[str, asl.State]:
-    return {
-        "StartIngest": start(request, next_="WaitIngest"),
-        "WaitIngest": asl.wait(workflow.INGEST_POLL_S, next_="DescribeIngest"),
-        "DescribeIngest": asl.call(
-            "sagemaker", "describeProcessingJob", {"ProcessingJobName.$": request["ProcessingJobName.$"]},
-            next_="IngestJobStatus", on_error="NotifyFailure", result="$.job"),
-        "IngestJobStatus": asl.choose(
-            asl.equals("$.job.ProcessingJobStatus", "Completed", "ReadAnswer"),
-            asl.equals("$.job.ProcessingJobStatus", "InProgress", "WaitIngest"),
-            default="JobFailed"),
-        "ReadAnswer": asl.put({"story.$": "$.story", "batch_id.$": "$.batch_id",
-                               "ingest.$": "States.StringToJson($.job.ExitMessage)"}, at="$", next_="IngestStatus"),
-        "IngestStatus": asl.choose(asl.equals("$.ingest.edited", True, "AuditEdits"),
-                                   asl.equals("$.ingest.status", "ingested", "Ingested"),
-                                   asl.equals("$.ingest.status", "too_many_bad", "RejectedBatch"),
-                                   default="JobFailed"),
-        # Who, when, why and the previous values are in label_edits; the chain holds which batch and how many.
-        "AuditEdits": asl.function(
-            "Audit", {"story.$": "$.story", "run_id.$": "$.batch_id", "outcome": events.LABELS_EDITED,
-                      "detail": {"ingest.$": "$.ingest", "execution.$": "$$.Execution.Id"}},
-            next_="Ingested", on_error="NotifyFailure", result=None),
-        "JobFailed": asl.put({"Error": "IngestJobFailed"}, at="$.error", next_="NotifyFailure"),
-        "NotifyFailure": asl.notify("Label ingest failed", "States.Format('Batch {} of {} failed ({}). Execution: {}', "
-                                    "$.batch_id, $.story, $.error.Error, $$.Execution.Id)", next_="Failed"),
-        "Ingested": asl.succeed(),
-        "RejectedBatch": asl.succeed(),
-        "Failed": asl.fail("IngestFailed", "The ingest job failed: its logs are in /aws/sagemaker/ProcessingJobs"),
-    }
-
-

@@ -18,7 +18,7 @@ class PlatformAlarms(Construct):
     def __init__(self, scope: Construct, id_: str, *, stories: Sequence[StoryContract], home: bool,
                  topic_arn: str) -> None:
         super().__init__(scope, id_)
-        found = [*self._machines(stories, home=home), *self._functions(stories)]
+        found = [*self._machines(stories, home=home), *self._functions(stories, home=home)]
         if not home:
             found += [self._refused(story.slug) for story in stories]
         else:
@@ -33,6 +33,7 @@ class PlatformAlarms(Construct):
 
     def _machines(self, stories: Sequence[StoryContract], *, home: bool) -> Iterator[AlarmProps]:
         watched = [(naming.label_ingest_state_machine(), "label-ingest-failed")]
+        watched += [(naming.label_expiry_state_machine(), "label-expiry-failed")] if home else []
         for story in stories:
             watched += [(naming.retrain_state_machine(story.slug), "retrain-failed"),
                         (naming.release_state_machine(story.slug), "release-failed")]
@@ -67,7 +68,7 @@ class PlatformAlarms(Construct):
             dimensions=metrics.dimensions(metrics.FEATURES_STALE, story=slug))
 
     @staticmethod
-    def _functions(stories: Sequence[StoryContract]) -> Iterator[AlarmProps]:
+    def _functions(stories: Sequence[StoryContract], *, home: bool) -> Iterator[AlarmProps]:
         """Errors of functions that no state machine waits for: nobody else would notice."""
         rooms = [("operations", functions.FREEZE_GUARD)]
         for story in stories:
@@ -77,6 +78,12 @@ class PlatformAlarms(Construct):
             yield AlarmProps(
                 name=f"{name.replace('_', '-')}-errors", says=f"The function {name} failed; its events wait in its "
                 "dead-letter queue.", runbook="function-errors", namespace="AWS/Lambda", metric="Errors", threshold=0,
+                dimensions={"FunctionName": name})
+        if home:
+            name = naming.function("platform", functions.VENDOR_CALLBACK.name)
+            yield AlarmProps(
+                name=f"{name.replace('_', '-')}-errors", says=f"The function {name} failed: a vendor was told 500 and "
+                "will deliver again.", runbook="function-errors", namespace="AWS/Lambda", metric="Errors", threshold=0,
                 dimensions={"FunctionName": name})
 
     @staticmethod

@@ -28,7 +28,7 @@ class SharedFunctions(Construct):
     def __init__(self, scope: Construct, id_: str, *, control: dynamodb.ITable, audit: dynamodb.ITable, key: kms.IKey,
                  images: list[ContainerImage], artifacts: s3.IBucket, signing_key: kms.IKey) -> None:
         super().__init__(scope, id_)
-        room = FunctionRoom(self, "Room", room=ROOM, key=key)
+        self.room = room = FunctionRoom(self, "Room", room=ROOM, key=key)
         data = use_key(arn_of(key))
         self.lease = room.function(
             f.LEASE, environment=f.LeaseEnv(CONTROL_TABLE=control.table_name, LEASE_TTL_S=LEASE_TTL_S),

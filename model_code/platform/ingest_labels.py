@@ -16,12 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from contracts.agreement import agreement_by_language
+from contracts.agreement import Agreement, agreement_by_language
 from contracts.datasets import MAX_BAD_SHARE, LabelFileError, Validation, declared_taxonomy, validate_lines
 from contracts.environment import Environment
 from model_code.common.iceberg import LabelRecords, glue_catalog
@@ -63,8 +63,20 @@ def write_quarantine(validation: Validation, lines: Sequence[bytes], output: Pat
     return summary
 
 
-def ingest(incoming: Path, output: Path, *, story: str, batch_id: str, records: LabelRecords) -> dict[str, Any]:
-    """Validate, quarantine, append; the answer is the exit message."""
+def unusable(error: LabelFileError, output: Path) -> dict[str, Any]:
+    """The answer for what can't be read at all; why is in the summary."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / SUMMARY_FILE).write_text(json.dumps({"unusable": str(error)}, indent=1), "utf-8")
+    return {"status": "too_many_bad", "rows": 0, "bad": 0, "label_version": 0, "snapshot_id": "",
+            "edited": False, "reasons": {"unusable_file": 1}, "detail": str(error)[:MAX_DETAIL_CHARS]}
+
+
+def ingest(incoming: Path, output: Path, *, story: str, batch_id: str, records: LabelRecords,
+           found: Mapping[str, Agreement] | None = None) -> dict[str, Any]:
+    """Validate, quarantine, append; the answer is the exit message.
+
+    `found`: agreement over more than the rows that are appended; theirs when absent.
+    """
     try:
         path = find_label_file(incoming)
         with path.open("rb") as stream:
@@ -72,10 +84,7 @@ def ingest(incoming: Path, output: Path, *, story: str, batch_id: str, records: 
         validation = validate_lines(lines, file=path.name, taxonomy=declared_taxonomy(path))
         provenance = find_provenance(incoming)
     except LabelFileError as error:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / SUMMARY_FILE).write_text(json.dumps({"unusable": str(error)}, indent=1), "utf-8")
-        return {"status": "too_many_bad", "rows": 0, "bad": 0, "label_version": 0, "snapshot_id": "",
-                "edited": False, "reasons": {"unusable_file": 1}, "detail": str(error)[:MAX_DETAIL_CHARS]}
+        return unusable(error, output)
     if provenance is None:
         validation = without_edits(validation, lines, records, story)
     summary = write_quarantine(validation, lines, output)
@@ -83,14 +92,15 @@ def ingest(incoming: Path, output: Path, *, story: str, batch_id: str, records: 
     if validation.too_many_bad:
         return {"status": "too_many_bad", **answer, "label_version": 0, "snapshot_id": "", "edited": False}
     done = records.append(story, batch_id, validation.rows, taxonomy=json.dumps(asdict(validation.taxonomy)))
-    history = remember(validation, story, batch_id, records, provenance, label_version=done.label_version)
+    history = remember(validation, story, batch_id, records, provenance, label_version=done.label_version,
+                       agreement=agreement_by_language(validation.rows) if found is None else found)
     # The snapshot id as text: it has 19 digits, and JSON readers in workflows keep 15.
     return {"status": "ingested", **answer, "label_version": done.label_version,
             "snapshot_id": str(done.snapshot_id), **history}
 
 
 def remember(validation: Validation, story: str, batch_id: str, records: LabelRecords, provenance: Provenance | None,
-             *, label_version: int) -> dict[str, Any]:
+             *, label_version: int, agreement: Mapping[str, Agreement]) -> dict[str, Any]:
     """Edits and agreement of an appended batch; what the exit message says of them.
 
     Compared with the labels below the batch's own version, so a retry finds the same edits.
@@ -99,10 +109,16 @@ def remember(validation: Validation, story: str, batch_id: str, records: LabelRe
     edits = edits_of(validation.rows, records.known(story, below=label_version)) if provenance else []
     if provenance:
         history.add_edits(story, batch_id, edits, label_version=label_version, provenance=provenance)
-    agreement = agreement_by_language(validation.rows)
-    history.add_agreement(story, batch_id, agreement.values(), label_version=label_version)
+    keep_agreement(agreement, story, batch_id, records, label_version=label_version)
     return {"edits": len(edits), "edited": bool(edits),
             "kappa": {language: round(one.kappa, 4) for language, one in agreement.items()}}
+
+
+def keep_agreement(found: Mapping[str, Agreement], story: str, batch_id: str, records: LabelRecords, *,
+                   label_version: int) -> None:
+    """Version 0: of a batch of which nothing was appended."""
+    history = LabelHistory(catalog=records.catalog, database=records.database)
+    history.add_agreement(story, batch_id, found.values(), label_version=label_version)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

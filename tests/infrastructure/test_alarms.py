@@ -109,7 +109,7 @@ def test_a_changed_spec_reconciles_with_a_fixed_input(assembly: Assembly) -> Non
 def test_every_event_target_has_retries_and_a_dead_letter_queue(assembly: Assembly) -> None:
     targets = [t for r in assembly.resources("AWS::Events::Rule").values() for t in r["Properties"]["Targets"]]
     targets += [s["Properties"]["Target"] for s in assembly.resources("AWS::Scheduler::Schedule").values()]
-    assert len(targets) == 7
+    assert len(targets) == 9
     for target in targets:
         assert target["DeadLetterConfig"]["Arn"]
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0

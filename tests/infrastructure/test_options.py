@@ -31,7 +31,7 @@ def _label_jobs(resources: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         if resource["Type"] == "AWS::StepFunctions::StateMachine":
             states = json.loads(resource["Properties"]["DefinitionString"])["States"]
             found += [s["Parameters"] for s in states.values() if s.get("Resource", "").endswith("createProcessingJob")]
-    assert len(found) == 2
+    assert len(found) == 4  # freeze, ingest, settle, expire
     return found
 
 

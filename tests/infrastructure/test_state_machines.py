@@ -17,7 +17,7 @@ from tests.infrastructure.conftest import ROOT, Assembly
 from tests.infrastructure.definitions import machines, states
 
 NAMES = (naming.retrain_state_machine("intent-classifier"), naming.release_state_machine("intent-classifier"),
-         naming.label_ingest_state_machine())
+         naming.label_ingest_state_machine(), naming.label_expiry_state_machine())
 RETRAIN, RELEASE = NAMES[:2]
 RECEIVE = naming.receive_state_machine("intent-classifier")  # in us and eu
 PLACES = (*((name, "jp") for name in NAMES), (RECEIVE, "us"))
@@ -216,7 +216,8 @@ def test_only_home_retrains_and_only_home_is_scheduled(assembly: Assembly) -> No
 def test_polls_wait_for_what_the_contract_says(assembly: Assembly) -> None:
     waits = {id_: s["Seconds"] for d in machines(assembly).values() for id_, s in states(d) if s["Type"] == "Wait"}
     assert waits == {"WaitFreeze": workflow.FREEZE_POLL_S, "WaitPipeline": workflow.PIPELINE_POLL_S,
-                     "WaitRelease": workflow.RELEASE_POLL_S, "WaitIngest": workflow.INGEST_POLL_S}
+                     "WaitRelease": workflow.RELEASE_POLL_S, "WaitIngest": workflow.INGEST_POLL_S,
+                     "WaitExpiry": workflow.INGEST_POLL_S}
 
 
 def test_logs_never_hold_execution_data(assembly: Assembly) -> None:

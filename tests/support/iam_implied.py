@@ -16,8 +16,9 @@ ROLES_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.ht
 EXECUTION_PAGE = "https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html"
 LOGS = "arn:aws:logs:{region}:{account}:log-group:"
 
-JOBS = ("FreezeRole", "LabelIngestJobRole", "TrainingPrepareRole", "TrainingTrainRole", "TrainingEvaluateRole")
-ISOLATED = (*JOBS[2:], "EndpointRole")  # these sit in the VPC
+LABEL_JOBS = ("FreezeRole", "LabelIngestJobRole", "LabelExpiryJobRole")
+JOBS = (*LABEL_JOBS, "TrainingPrepareRole", "TrainingTrainRole", "TrainingEvaluateRole")
+ISOLATED = (*JOBS[3:], "EndpointRole")  # these sit in the VPC
 FUNCTIONS = ("FunctionsRoom*Role", "FreezeGuardRoom*Role")
 MACHINES = ("*MachineRole",)
 DATA_KEY = "{DataKey}"
@@ -73,13 +74,13 @@ IMPLIED: tuple[Implied, ...] = (
     # --- SageMaker, with the job's or the model's role
     *_pull(JOBS, "training", "SageMaker", ROLES_PAGE),
     *_pull(("EndpointRole",), "serving", "SageMaker", ROLES_PAGE),
-    *_sagemaker_logs(("FreezeRole", "LabelIngestJobRole", "TrainingPrepareRole", "TrainingEvaluateRole"),
+    *_sagemaker_logs((*LABEL_JOBS, "TrainingPrepareRole", "TrainingEvaluateRole"),
                      "ProcessingJobs"),
     *_sagemaker_logs(("TrainingTrainRole",), "TrainingJobs"),
     *_sagemaker_logs(("EndpointRole",), "Endpoints/mangaassist-intent-classifier"),
     Implied(roles=JOBS, does="SageMaker encrypts the result under the output's key", on=DATA_KEY, source=ROLES_PAGE,
             actions=("kms:Encrypt", "kms:GenerateDataKey", "kms:Decrypt", "kms:DescribeKey"), context=_via("s3")),
-    Implied(roles=("FreezeRole", "LabelIngestJobRole", "TrainingPrepareRole", "TrainingEvaluateRole"), on=DATA_KEY,
+    Implied(roles=(*LABEL_JOBS, "TrainingPrepareRole", "TrainingEvaluateRole"), on=DATA_KEY,
             does="SageMaker hands the volume's key to EBS", source=ROLES_PAGE, actions=("kms:CreateGrant",),
             context={"kms:GrantIsForAWSResource": "true"}),
     Implied(roles=ISOLATED, does="SageMaker puts the container into the VPC", source=ROLES_PAGE,
@@ -140,7 +141,8 @@ IMPLIED: tuple[Implied, ...] = (
             on="arn:aws:events:{region}:{account}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule",
             actions=("events:PutTargets", "events:PutRule", "events:DescribeRule"),
             source="https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html"),
-    Implied(roles=("RetrainMachineRole", "LabelIngestMachineRole"), does="SNS encrypts the notification", on=DATA_KEY,
+    Implied(roles=("RetrainMachineRole", "LabelIngestMachineRole", "LabelExpiryMachineRole"), on=DATA_KEY,
+            does="SNS encrypts the notification",
             actions=("kms:Decrypt", "kms:GenerateDataKey"), context=_via("sns"),
             source="https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html"),
     # --- Firehose
@@ -160,7 +162,17 @@ IMPLIED: tuple[Implied, ...] = (
             actions=("logs:PutLogEvents",),
             source="https://docs.aws.amazon.com/firehose/latest/dev/controlling-access.html"),
     # --- Scheduler, EventBridge, CodeBuild, flow logs
-    Implied(roles=("RetrainWeeklyRole", "DriftHourlyRole", "DriftDeferredRole", "FunctionsSignAuditHeadsRole"),
+    Implied(roles=("LabelInboxOnDeliveryRole",), does="EventBridge starts the settling of a delivery's task",
+            on="{LabelIngestMachine}", actions=("states:StartExecution",),
+            source="https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-identity-based.html"),
+    Implied(roles=("LabelExpiryWeeklyRole",), does="Scheduler starts the weekly expiry", on="{LabelExpiryMachine}",
+            actions=("states:StartExecution",),
+            source="https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html"),
+    Implied(roles=("FunctionsRoomVendorCallbackRole",), does="Secrets Manager opens a vendor's secret", on=DATA_KEY,
+            actions=("kms:Decrypt",), context=_via("secretsmanager"),
+            source="https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html"),
+    Implied(roles=("RetrainWeeklyRole", "DriftHourlyRole", "DriftDeferredRole", "FunctionsSignAuditHeadsRole",
+                   "LabelExpiryWeeklyRole"),
             does="Scheduler keeps what it could not deliver", on="{Undelivered}", actions=("sqs:SendMessage",),
             source="https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html"),
     Implied(roles=("RetrainWeeklyRole",), does="Scheduler starts the weekly run", on="{RetrainMachine}",

@@ -38,6 +38,8 @@ class Quarantined:
     id: str
     reason: str  # a short code, counted in reports
     detail: str = ""  # ids and labels, never customer text
+    language: str = ""
+    votes: Labels = ()  # count for the agreement: leaving out what was disputed would flatter it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +74,10 @@ def settle(batch: LabelBatch, *, taxonomy: Taxonomy, min_kappa: float) -> Settle
     rows = sorted(batch.proposed, key=lambda p: p.id)
     good, quarantined = _schema_checked(batch.source, rows, taxonomy)
     votes: dict[str, list[Labels]] = {}
-    for proposed in rows:
-        if proposed.id in good:
-            votes.setdefault(proposed.language, []).append(proposed.votes)
+    said = [(p.language, p.votes) for p in rows if p.id in good]
+    said += [(q.language, q.votes) for q in batch.quarantined if q.votes]
+    for language, labels in said:
+        votes.setdefault(language, []).append(labels)
     found = {language: one for language in sorted(votes) if (one := agreement(language, votes[language])) is not None}
     low = {language for language, one in found.items()
            if one.rows >= MIN_DOUBLE_ROWS and not one.kappa >= min_kappa}

@@ -18,12 +18,13 @@ def vendor_batch(votes: Iterable[Vote], texts: Mapping[str, str], *, who: str, w
     for decision in reconcile(votes, reliability=reliability):
         if decision.item not in texts:
             quarantined.append(Quarantined(id=decision.item, reason="unknown_item", detail="was not sent out"))
-        elif decision.label is None:
-            quarantined.append(Quarantined(id=decision.item, reason=decision.reason, detail=decision.explain()))
+            continue
+        said = dict(decision.votes)
+        counted = tuple(said.get(f"{vendor}/{annotator}") for vendor, annotator in annotators)
+        if decision.label is None:
+            quarantined.append(Quarantined(id=decision.item, reason=decision.reason, detail=decision.explain(),
+                                           language=languages[decision.item], votes=counted))
         else:
-            said = dict(decision.votes)
-            proposed.append(Proposed(
-                id=decision.item, text=texts[decision.item], label=decision.label,
-                language=languages[decision.item], keep_votes=True,
-                votes=tuple(said.get(f"{vendor}/{annotator}") for vendor, annotator in annotators)))
+            proposed.append(Proposed(id=decision.item, text=texts[decision.item], label=decision.label,
+                                     language=languages[decision.item], keep_votes=True, votes=counted))
     return LabelBatch(source="vendor", who=who, why=why, proposed=tuple(proposed), quarantined=tuple(quarantined))

@@ -36,7 +36,8 @@ def stage_of(aws: Aws, folder: Path) -> Stage:
     return Stage(
         world=World(folder=folder, deployment=JP, endpoint_url=aws.url, clock_factor=1),
         target=Target.of("jp", aws.url), story=INTENT_CLASSIFIER, assembly=folder, say=lambda text: None,
-        material=Material(name="m", path=folder, kind="made", licence="", rows=GOLDEN, golden=GOLDEN, encoder=folder))
+        material=Material(name="m", path=folder, kind="made", licence="", rows=GOLDEN, golden=GOLDEN, encoder=folder,
+                          taxonomy={}))
 
 
 def test_the_cache_is_used_then_killed_and_every_question_is_answered(aws: Aws, tmp_path: Path) -> None:
