@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import queue
+import signal
 import socket
 import threading
 import time
@@ -14,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from local.sagemaker import roles, s3_channels, state
+from local.faults import CONTAINER, FAULTS, Call
+from local.sagemaker import reaper, roles, s3_channels, state
 from local.sagemaker.aws_http import Client, split_s3_uri
 from local.sagemaker.errors import JobFailure
 from local.sagemaker.image_pull import find_image
@@ -25,6 +27,7 @@ MIN_HEALTH_TIMEOUT_S = 60.0  # the clock factor does not make a model load faste
 _INVOKE_TIMEOUT_S = 60.0
 _STARTS_BEFORE_HEALTHY = 2
 _RESTART_PAUSE_S = 0.3
+_STARVED_RUNS_S = 0.003  # shorter than an answer takes, so that none slips through
 
 
 class ContainerDown(Exception):
@@ -68,6 +71,9 @@ class ServingContainer:
         self.command = self.sandbox.command([*entrypoint, "serve"] if entrypoint else ["serve"])
         self._launch()
         self._wait_healthy()
+        fault = FAULTS.take(Call(service=CONTAINER, operation="Serve", resource=self.model["ModelName"], role=""))
+        if fault is not None:
+            state.background(lambda: self._starve(fault.seconds), name=f"starve-{self.what}")
         state.background(self._watch, name=f"watch-{self.what}")
 
     def _fetch_model(self, container: dict[str, Any]) -> None:
@@ -138,6 +144,14 @@ class ServingContainer:
                     self._wait_healthy()
             except JobFailure as failure:
                 self.on_lines([failure.reason])
+
+    def _starve(self, seconds: float) -> None:
+        """As a busy neighbour does: the process runs for a moment, and then not for `seconds`."""
+        while not self.closing.wait(_STARVED_RUNS_S):
+            assert self._process is not None
+            reaper.signal_group(self._process.group, signal.SIGSTOP)
+            self.closing.wait(seconds)
+            reaper.signal_group(self._process.group, signal.SIGCONT)
 
     def close(self) -> None:
         """Let requests in flight finish, then end the process and remove its files."""
