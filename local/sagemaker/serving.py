@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import queue
-import signal
 import socket
 import threading
 import time
@@ -16,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from local.faults import CONTAINER, FAULTS, Call
-from local.sagemaker import reaper, roles, s3_channels, state
+from local.sagemaker import roles, s3_channels, state
 from local.sagemaker.aws_http import Client, split_s3_uri
 from local.sagemaker.errors import JobFailure
 from local.sagemaker.image_pull import find_image
 from local.sagemaker.sandbox import ContainerProcess, Sandbox
+from local.sagemaker.starving import Starving
 
 HEALTH_TIMEOUT_S = 240.0  # AWS's default; ContainerStartupHealthCheckTimeoutInSeconds overrides it
 MIN_HEALTH_TIMEOUT_S = 60.0  # the clock factor does not make a model load faster
 _INVOKE_TIMEOUT_S = 60.0
 _STARTS_BEFORE_HEALTHY = 2
 _RESTART_PAUSE_S = 0.3
-_STARVED_RUNS_S = 0.003  # shorter than an answer takes, so that none slips through
 
 
 class ContainerDown(Exception):
@@ -50,6 +49,7 @@ class ServingContainer:
         self.closing = threading.Event()
         self.image_digest = ""
         self._process: ContainerProcess | None = None
+        self._starving: Starving | None = None
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
         self._in_flight = 0
         self._quiet = threading.Condition()
@@ -72,8 +72,8 @@ class ServingContainer:
         self._launch()
         self._wait_healthy()
         fault = FAULTS.take(Call(service=CONTAINER, operation="Serve", resource=self.model["ModelName"], role=""))
-        if fault is not None:
-            state.background(lambda: self._starve(fault.seconds), name=f"starve-{self.what}")
+        if fault is not None and self._process is not None:
+            self._starving = Starving(self._process.group, stands_s=fault.seconds)
         state.background(self._watch, name=f"watch-{self.what}")
 
     def _fetch_model(self, container: dict[str, Any]) -> None:
@@ -145,20 +145,14 @@ class ServingContainer:
             except JobFailure as failure:
                 self.on_lines([failure.reason])
 
-    def _starve(self, seconds: float) -> None:
-        """As a busy neighbour does: the process runs for a moment, and then not for `seconds`."""
-        while not self.closing.wait(_STARVED_RUNS_S):
-            assert self._process is not None
-            reaper.signal_group(self._process.group, signal.SIGSTOP)
-            self.closing.wait(seconds)
-            reaper.signal_group(self._process.group, signal.SIGCONT)
-
     def close(self) -> None:
         """Let requests in flight finish, then end the process and remove its files."""
         with self._quiet:
             self._quiet.wait_for(lambda: self._in_flight == 0, timeout=_INVOKE_TIMEOUT_S)
         self.closing.set()
         self.healthy = False
+        if self._starving is not None:
+            self._starving.end()
         if self._process is not None:
             self._process.stop(grace_s=5)
         while not self._idle.empty():
