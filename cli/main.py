@@ -11,7 +11,18 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from cli import audit, dataset_audit, executions, features, flags, label_tasks, labels, show, traffic
+from cli import (
+    approvals,
+    audit,
+    dataset_audit,
+    executions,
+    features,
+    flags,
+    label_tasks,
+    labels,
+    show,
+    traffic,
+)
 from cli import status as status_of
 from cli.cost import choose_templates, cost_report
 from cli.cost_tables import print_costs
@@ -44,6 +55,7 @@ err = Console(stderr=True)
 _target: Target | None = None
 
 Story = Annotated[str, typer.Argument(help="story slug, for example intent-classifier")]
+Version = Annotated[str, typer.Argument(help="the version that is asked about, as the notification says")]
 Reason = Annotated[str, typer.Option("--reason", help="what happened; goes into the audit trail")]
 
 
@@ -209,6 +221,18 @@ def rollback(story: Story, reason: Reason = "rolled back by hand") -> None:
             f"{story} has no previous version to go back to; `mangaassist status {story}` shows what serves"
         )
     finish(executions.start_retrain(target(), story, mode="rollback", reason=reason))
+
+
+@app.command()
+def approve(story: Story, version: Version, reason: Reason) -> None:
+    """Let a release that waits for a person begin; who and why goes into the audit trail."""
+    show.approval(out, approvals.answer(target(), find_story(story).slug, version, approved=True, reason=reason))
+
+
+@app.command()
+def reject(story: Story, version: Version, reason: Reason) -> None:
+    """End a release that waits for a person, with nothing touched."""
+    show.approval(out, approvals.answer(target(), find_story(story).slug, version, approved=False, reason=reason))
 
 
 @app.command()

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.approvals import Question
 from cli.audit import Verified
 from cli.dataset_audit import DatasetAudited
 from cli.executions import Finished
@@ -30,6 +31,10 @@ def colour(outcome: str) -> str:
     if outcome in GOOD:
         return f"[green]{outcome}[/green]"
     return f"[red]{outcome}[/red]" if outcome == events.FAILED else f"[yellow]{outcome}[/yellow]"
+
+
+def approval(out: Console, answered: Question) -> None:
+    out.print(f"answered run {answered.run_id}, version {answered.version}; the audit trail has who and why")
 
 
 def problems(out: Console, validation: Validation) -> None:

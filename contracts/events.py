@@ -11,6 +11,7 @@ PARAMETER_STORE_CHANGE = "Parameter Store Change"
 PROMOTED = "Promoted"
 REJECTED = "Rejected"
 NOT_PROMOTED = "NotPromoted"
+CANARY_ABORTED = "CanaryAborted"  # worse than the champion in live traffic; SageMaker sent it back
 ROLLED_BACK = "RolledBack"
 RECONCILED = "Reconciled"
 SKIPPED_LEASED = "SkippedLeased"
@@ -18,6 +19,7 @@ SKIPPED_FROZEN = "SkippedFrozen"
 SKIPPED_NO_NEW_LABELS = "SkippedNoNewLabels"
 REJECTED_LABELS = "RejectedLabels"
 FAILED = "Failed"
+NOT_APPROVED = "NotApproved"  # only of stories that ask a person: said no, or nobody answered in time
 
 # Further ends of the receive machine, which runs outside home.
 RECEIVED = "Received"
@@ -29,6 +31,7 @@ RETRAIN_OUTCOMES: tuple[str, ...] = (
     PROMOTED,
     REJECTED,
     NOT_PROMOTED,
+    CANARY_ABORTED,
     ROLLED_BACK,
     RECONCILED,
     SKIPPED_LEASED,
@@ -42,16 +45,19 @@ RECEIVE_OUTCOMES: tuple[str, ...] = (
     REFUSED,
     UP_TO_DATE,
     NOT_PROMOTED,
+    CANARY_ABORTED,
     SKIPPED_LEASED,
     SKIPPED_FROZEN,
     SKIPPED_REJECTED,
     FAILED,
 )
-OUTCOMES: tuple[str, ...] = (*RETRAIN_OUTCOMES, *(o for o in RECEIVE_OUTCOMES if o not in RETRAIN_OUTCOMES))
+OUTCOMES: tuple[str, ...] = (
+    *RETRAIN_OUTCOMES, *(o for o in RECEIVE_OUTCOMES if o not in RETRAIN_OUTCOMES), NOT_APPROVED)
 
+APPROVED = "Approved"  # a person let a release begin; who and why is in the record
 LABELS_EDITED = "LabelsEdited"  # a batch changed labels that were there; who, when, why is in label_edits
 
-AUDITED: tuple[str, ...] = (*OUTCOMES, LABELS_EDITED)  # what the audit function records
+AUDITED: tuple[str, ...] = (*OUTCOMES, APPROVED, LABELS_EDITED)  # what the audit function records
 
 MODES: tuple[str, ...] = ("retrain", "reconcile", "rollback")
 TRIGGERS: tuple[str, ...] = ("weekly", "drift", "manual", "spec-change", "hourly")

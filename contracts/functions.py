@@ -54,6 +54,11 @@ class ReleaseCheckEnv(Environment):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CanaryJudgeEnv(Environment):
+    CONTROL_TABLE: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PromoteEnv(Environment):
     CONTROL_TABLE: str
     AUDIT_TABLE: str
@@ -196,6 +201,11 @@ RELEASE_CHECK = FunctionContract(
              # both are called by Application Auto Scaling on the caller's behalf
              "cloudwatch:PutMetricAlarm", "iam:CreateServiceLinkedRole"),
 )
+CANARY_JUDGE = FunctionContract(
+    # reads the pointer, for the champion's version; GetMetricData knows no resources
+    name="canary_judge", environment=CanaryJudgeEnv,
+    actions=("dynamodb:GetItem", *_KMS_DATA, "cloudwatch:GetMetricData"),
+)
 PROMOTE = FunctionContract(
     name="promote", environment=PromoteEnv,
     actions=("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:ConditionCheckItem", *_KMS_DATA,
@@ -240,6 +250,6 @@ IMAGE_BUILDER = FunctionContract(
 
 FUNCTIONS: dict[str, FunctionContract] = {f.name: f for f in (
     LEASE, KILL_SWITCHES, AUDIT, AUDIT_CHECKPOINT, VENDOR_CALLBACK, RUN_PLAN, JUDGE, PUBLISH, RELEASE_PLAN,
-    RELEASE_CHECK, PROMOTE, ANNOUNCE, RECEIVE_PLAN, RECEIVE_COPY, DRIFT_MONITOR, DRIFT_TRIGGER, FREEZE_GUARD,
-    IMAGE_BUILDER,
+    RELEASE_CHECK, CANARY_JUDGE, PROMOTE, ANNOUNCE, RECEIVE_PLAN, RECEIVE_COPY, DRIFT_MONITOR, DRIFT_TRIGGER,
+    FREEZE_GUARD, IMAGE_BUILDER,
 )}

@@ -9,7 +9,7 @@ from __future__ import annotations
 NAMESPACE = "MangaAssist/ML"
 
 STORY, LANGUAGE, FEATURE, FLAG, REASON = "Story", "Language", "Feature", "Flag", "Reason"
-MONITOR, OUTCOME = "Monitor", "Outcome"
+MONITOR, OUTCOME, VERSION = "Monitor", "Outcome", "Version"
 LANGUAGE_ALL = "all"
 
 REQUESTS = "Requests"
@@ -21,6 +21,12 @@ CACHE_ERRORS = "CacheErrors"
 FALLBACKS = "Fallbacks"  # answered with the story's declared default
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 CAPTURE_FAILURES = "CaptureFailures"
+
+# What a container answered, and which version it was: SageMaker's own metrics blend champion and canary.
+SERVED = "Served"
+SERVED_ERRORS = "ServedErrors"  # with a 5xx
+SERVED_SLOW = "ServedSlow"  # slower than the story's slowest latency objective
+SERVED_UNSURE = "ServedUnsure"  # less confident than the canary test allows: as a rule a text unlike those it knows
 
 # Largest PSI over a language's features and cohorts, held at the monitor's threshold unless it is beyond chance:
 INPUT_PSI = "InputPsi"  # at one look
@@ -47,6 +53,10 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     FALLBACKS: (STORY, LANGUAGE),
     DEADLINE_EXCEEDED: (STORY, LANGUAGE),
     CAPTURE_FAILURES: (STORY, LANGUAGE),
+    SERVED: (STORY, LANGUAGE, VERSION),
+    SERVED_ERRORS: (STORY, LANGUAGE, VERSION),
+    SERVED_SLOW: (STORY, LANGUAGE, VERSION),
+    SERVED_UNSURE: (STORY, LANGUAGE, VERSION),
     INPUT_PSI: (STORY, LANGUAGE, MONITOR),
     SUSTAINED_PSI: (STORY, LANGUAGE, MONITOR),
     UNJUDGED_WINDOW: (STORY, LANGUAGE, MONITOR),

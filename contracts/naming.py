@@ -53,6 +53,11 @@ def serving_spec_parameter(slug: str) -> str:
     return f"/{PROJECT}/serving-spec/{slug}"
 
 
+def approval_parameter(slug: str) -> str:
+    """`TOKEN RUN_ID VERSION` of the last release that asked for approval; written by the machine that waits."""
+    return f"/{PROJECT}/approvals/{slug}"
+
+
 INFERENCE_CACHE_PARAMETER = f"/{PROJECT}/inference-cache"  # contracts.inference_cache.CacheAddress
 
 # --- buckets (one set per deployment; never shared by two regions) -----------

@@ -10,8 +10,9 @@ from contracts.features import CohortRule, FeatureGroupContract
 from contracts.gates import Gate, MetricGate
 from contracts.kill_switches import Flag, promotion_flag
 from contracts.registry import RegistryContract
-from contracts.serving import CanaryPolicy
+from contracts.serving import CanaryPolicy, CanaryTest
 
+MIN_APPROVAL_S, MAX_APPROVAL_S = 300, 43_200  # a run that waits holds its lease, and ends within a day
 MIN_DEADLINE_MS = 10  # below this no share of it is worth a network call
 
 
@@ -74,6 +75,7 @@ class ServingContract:
     workers_per_instance: int
     utilisation: float
     canary: CanaryPolicy
+    canary_test: CanaryTest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +159,15 @@ class StoryContract:
     inference: InferenceContract
     budget: Budget
     release_strategy: str = "endpoint"
+    approval_within_s: int | None = None  # a person has this long to approve each release; None: nobody is asked
     prefilter_min_confidence: float = 0.85
 
     def __post_init__(self) -> None:
+        within_s = self.approval_within_s
+        if within_s is not None and not MIN_APPROVAL_S <= within_s <= MAX_APPROVAL_S:
+            raise ValueError(
+                f"{self.slug}: approval_within_s must be {MIN_APPROVAL_S} to {MAX_APPROVAL_S}, or None, got {within_s}"
+            )
         missing = [gate.name for gate in self.budget.gates() if gate not in self.gates]
         if missing:
             raise ValueError(
@@ -186,6 +194,11 @@ class StoryContract:
     @property
     def cohort_group(self) -> FeatureGroupContract:
         return self.feature_group(self.cohorts.group)
+
+    @property
+    def slowest_ms(self) -> float:
+        """What no answer may take longer than: the largest latency objective."""
+        return max(slo.at_most for slo in self.slos if slo.unit == "Milliseconds")
 
     @property
     def flags(self) -> tuple[Flag, ...]:

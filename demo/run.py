@@ -30,6 +30,7 @@ from contracts.stories import story
 from demo import report
 from demo.scenes import (
     artifacts,
+    canary,
     deploy,
     drift,
     fabric_cache,
@@ -69,6 +70,7 @@ SCENES: tuple[tuple[str, Scene], ...] = (
     ("deploy_keeps_promotion", recovery.deploy_keeps_promotion),
     ("two_retrains_one_lease", lease.two_retrains_one_lease),
     ("answer_lost", recovery.answer_lost),
+    ("canary_aborts", canary.canary_aborts),
     ("fabric_survives_cache_loss", fabric_cache.fabric_survives_cache_loss),
     ("region_receives_signed_copy", regions.region_receives_signed_copy),
 )

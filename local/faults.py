@@ -1,4 +1,8 @@
-"""Faults on purpose: the next calls of a service fail, are denied, are slow or lose their answer."""
+"""Faults on purpose: the next calls of a service fail, are denied, are slow or lose their answer.
+
+One kind is about no call: `starve` on the service `container` leaves the next containers that serve a model too
+little CPU, so that each answer takes `seconds` longer or more. It lasts as long as the container.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("throttle", "error", "deny", "lose_answer", "delay")
+KINDS = ("throttle", "error", "deny", "lose_answer", "delay", "starve")
+CONTAINER = "container"
 _FIELDS = {"service", "operation", "kind", "times", "role", "seconds"}
 
 
@@ -50,6 +55,9 @@ class Faults:
             raise ValueError("service is missing: the name in the signature, such as ssm, sagemaker, states")
         if wanted.get("kind", "error") not in KINDS:
             raise ValueError(f"kind is {wanted['kind']!r}, allowed are {list(KINDS)}")
+        if (wanted.get("kind") == "starve") != (wanted["service"] == CONTAINER):
+            raise ValueError(f"kind starve goes with service {CONTAINER} and no other, got kind "
+                             f"{wanted.get('kind', 'error')!r} for service {wanted['service']!r}")
         if wanted.get("times") is not None and int(wanted["times"]) < 1:
             raise ValueError(f"times must be 1 or more, or null for always, got {wanted['times']}")
         fault = Fault(fault_id=f"fault-{next(self._numbers)}", **wanted)
@@ -72,3 +80,6 @@ class Faults:
                         fault.times -= 1
                     return fault
         return None
+
+
+FAULTS = Faults()  # of this server

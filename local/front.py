@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from local import api_actions, object_keys
 from local.config import LocalConfig
 from local.events import schedules
-from local.faults import Call, Fault, Faults
+from local.faults import FAULTS, Call, Fault
 from local.peers import Peers
 
 _KEPT_CALLS = 20_000
@@ -27,7 +27,7 @@ _insecure: contextvars.ContextVar[bool] = contextvars.ContextVar("_insecure", de
 class Front:
     def __init__(self, config: LocalConfig, ministack_app: Any) -> None:
         self.config = config
-        self.faults = Faults()
+        self.faults = FAULTS
         self.calls: collections.deque[dict[str, Any]] = collections.deque(maxlen=_KEPT_CALLS)
         self._ministack = ministack_app
         self._peers = Peers(config, ministack_app)

@@ -106,8 +106,10 @@ def _story(stack: str, story: StoryContract, *, home: bool, buckets: dict[str, s
     yield _wildcard("*", f"{stack}/Retrain/Machine/Role", because=_MACHINE)
     yield _wildcard("*", f"{stack}/Release/Machine/Role",
                     because=_MACHINE + "; PutMetricData is limited by its namespace")
+    yield _wildcard("*", *_all(functions, "CanaryJudge"),
+                    because=_TRACING + ", and GetMetricData knows no resources")
     yield Acknowledged(finding="AwsSolutions-L1", because=_LATEST,
-                       at=_all(functions, f"{traced} ReleasePlan DriftMonitor", ending="Default"))
+                       at=_all(functions, f"{traced} ReleasePlan CanaryJudge DriftMonitor", ending="Default"))
     queues = [f"{stack}/Retrain/SpecChange", f"{stack}/Drift/Hourly"]
     queues += [f"{stack}/Retrain/Weekly", f"{stack}/Drift/Trigger", f"{stack}/Drift/Deferred"] if home else \
         [f"{stack}/Receive/Hourly"]
@@ -125,7 +127,7 @@ def _receiving(stack: str, slug: str, artifacts: str) -> Iterator[Acknowledged]:
     yield _wildcard("*", machine, because=_MACHINE)
     yield _wildcard(f"{_OURS.format('states')}:execution:{naming.release_state_machine(slug)}:*", machine,
                     because="a child execution is named after its run")
-    yield _wildcard(f"{_OURS.format('sagemaker')}:model-package/{naming.model_package_group(slug)}/*", *both,
+    yield _wildcard(f"{_OURS.format('sagemaker')}:model-package/{naming.model_package_group(slug)}/*", *both, machine,
                     because="every version makes its own, by name prefix")
     yield _wildcard(f"{artifacts}/{models}*", *_all(functions, "ReceiveCopy"), because=_KEYS)
     home = naming.bucket(naming.ARTIFACTS, HOME.name, "<AWS::AccountId>")
@@ -177,7 +179,7 @@ def _story_services(stack: str, slug: str, groups: Sequence[str]) -> Iterator[Ac
         return _wildcard(arn("sagemaker", resource), *at, because="every version and run makes its own, by name prefix")
 
     yield versions(f"model-package/{naming.model_package_group(slug)}/*",
-                   *_all(functions, "Publish ReleasePlan Promote"))
+                   *_all(functions, "Publish ReleasePlan Promote"), retrain)
     yield versions(f"model/{name}-v*", release)
     yield versions(f"endpoint-config/{name}-v*", release)
     yield versions(f"processing-job/{naming.freeze_job(slug, '*')}", retrain)

@@ -44,8 +44,8 @@ NIST_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
            because="it answers CloudFormation itself, failures included, and a stack that gets no answer fails"),
     _stays("LambdaDLQ", *(f"Platform/Functions/Room/{name}/Default" for name in ("Lease", "KillSwitches", "Audit")),
            *(f"*/Functions/Room/{name}/Default" for name in
-             ("RunPlan", "Judge", "Publish", "ReleasePlan", "ReleaseCheck", "Promote", "Announce", "ReceivePlan",
-              "ReceiveCopy")),
+             ("RunPlan", "Judge", "Publish", "ReleasePlan", "ReleaseCheck", "CanaryJudge", "Promote", "Announce",
+              "ReceivePlan", "ReceiveCopy")),
            because="called and waited for by a state machine, which retries and catches; a dead-letter queue takes "
                    "asynchronous calls only"),
     _stays("LambdaDLQ", "Platform/Functions/Room/VendorCallback/Default",

@@ -50,6 +50,7 @@ class RealtimeStoryStack(Stack):
         release = EndpointRelease(self, "Release", story=story, serving_role_arn=endpoint.role.role_arn, key=key,
                                   functions={"ReleasePlan": functions.release_plan.arn,
                                              "ReleaseCheck": functions.release_check.arn,
+                                             "CanaryJudge": functions.canary_judge.arn,
                                              "KillSwitches": shared.kill_switches.arn})
         self.retrain = RetrainWorkflow(self, "Retrain", props=RetrainWorkflowProps(
             story=story, deployment=deployment, release=release.machine, topic_arn=topic_arn, key=key,

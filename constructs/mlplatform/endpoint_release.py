@@ -2,10 +2,10 @@
 
 Input {"story", "token", "version": "N|current|previous", "heed_switches": bool, "undo": bool}. SageMaker's automatic
 roll-back is silent, so only CheckRelease, which compares configs and asks the endpoint, says
-"serving". With `heed_switches` the kill switches are read before the update and at every tick; a roll-back
-doesn't heed them, since it is the way out. For the same reason neither `previous` nor `undo` waits for
-guardrail alarms or is guarded by them. Planning, which may wait, goes on only while the lease still has our token:
-a roll-back that took it must not be undone by the run that it pre-empted.
+"serving". With `heed_switches` the kill switches are read before the update and at every tick, and at every tick the
+canary is judged beside the champion; a roll-back doesn't heed them, since it is the way out. For the same reason
+neither `previous` nor `undo` waits for guardrail alarms or is guarded by them. Planning, which may wait, goes on only
+while the lease still has our token: a roll-back that took it must not be undone by the run that it pre-empted.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
     if encrypts_volume:
         config["KmsKeyId.$"] = "$.plan.endpoint_config.KmsKeyId"
     return {
+        "NoEvidenceYet": asl.put({"verdict": "no_evidence", "said": "no canary was judged", "state": {}},
+                                 at="$.canary", next_="TokenGiven"),
         # A run that was in training when this machine was deployed began before runs passed their token on.
         "TokenGiven": asl.choose(asl.present("$.token", "PlanRelease"), default="WithoutToken"),
         "WithoutToken": asl.put(None, at="$.token", next_="PlanRelease"),
@@ -79,15 +81,31 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
                              "endpoint_config_name.$": "$.plan.endpoint_config_name"},
             result="$.check", fields=("state", "reason"), next_="ReleaseState", on_error="ReleaseFailed"),
         "ReleaseState": asl.choose(
+            asl.both(asl.equals("$.check.state", "serving", ""), asl.equals("$.canary.verdict", "worse", ""),
+                     "CanaryWorse"),  # the abort came too late: whoever asked for this release brings back what served
             asl.equals("$.check.state", "serving", "Released"),
+            asl.both(asl.equals("$.check.state", "updating", ""), asl.equals("$.check.reason", "RollingBack", ""),
+                     "WaitRelease"),
             asl.both(asl.equals("$.check.state", "updating", ""), asl.equals("$.heed_switches", True, ""),
                      "ReadSwitches"),
             asl.equals("$.check.state", "updating", "WaitRelease"),
-            default="ReleaseRolledBack"),
+            default="WhyRolledBack"),
         "ReadSwitches": _read_switches(next_="MayGoOn", on_error="AbortCanary"),
-        "MayGoOn": asl.choose(asl.equals("$.switches.may_release", True, "WaitRelease"), default="AbortCanary"),
+        "MayGoOn": asl.choose(
+            asl.both(asl.equals("$.switches.may_release", True, ""), asl.equals("$.canary.verdict", "worse", ""),
+                     "AbortCanary"),  # once is enough: later answers don't take it back
+            asl.equals("$.switches.may_release", True, "JudgeCanary"), default="AbortCanary"),
+        # A judge that can't look is no reason to abort: the guardrail alarms watch on, and the end tells what was seen.
+        "JudgeCanary": asl.function(
+            "CanaryJudge", {"story.$": "$.story", "version.$": "$.plan.version", "state.$": "$.canary.state"},
+            result="$.canary", fields=("verdict", "said", "state"), next_="IsItWorse",
+            on_error=[asl.catch("WaitRelease", result="$.judge_error")]),
+        "IsItWorse": asl.choose(asl.equals("$.canary.verdict", "worse", "AbortCanary"), default="WaitRelease"),
         "AbortCanary": asl.call("cloudwatch", "putMetricData", _abort(slug), next_="WaitRelease",
                                 on_error="WaitRelease", result=None),
+        "WhyRolledBack": asl.choose(asl.equals("$.canary.verdict", "worse", "CanaryWorse"),
+                                    default="ReleaseRolledBack"),
+        "CanaryWorse": asl.fail_saying("CanaryWorse", "$.canary.said"),
         "Released": asl.succeed(),
         "NothingToRelease": asl.succeed(),
         "ReleaseRolledBack": asl.fail("ReleaseRolledBack", "The endpoint does not serve the wanted version: a guardrail"
@@ -154,7 +172,7 @@ class EndpointRelease(Construct):
 
     def __init__(self, scope: Construct, id_: str, *, story: StoryContract, functions: Mapping[str, str],
                  serving_role_arn: str, key: kms.IKey) -> None:
-        """`functions`: substitution name -> ARN, for ReleasePlan, ReleaseCheck and KillSwitches."""
+        """`functions`: substitution name -> ARN, for ReleasePlan, ReleaseCheck, CanaryJudge and KillSwitches."""
         super().__init__(scope, id_)
         slug = story.slug
         names = {kind: arn("sagemaker", f"{kind}/{naming.endpoint(slug)}-v*")
@@ -162,7 +180,7 @@ class EndpointRelease(Construct):
         endpoint = arn("sagemaker", f"endpoint/{naming.endpoint(slug)}")
         encrypts_volume = takes_volume_key(story.serving.instance_type)
         self.machine = StateMachine(
-            self, "Machine", name=naming.release_state_machine(slug), start="TokenGiven", key=key,
+            self, "Machine", name=naming.release_state_machine(slug), start="NoEvidenceYet", key=key,
             comment=f"{story.entry.code}: make one version of {slug} what its endpoint serves",
             states=release_states(slug=slug, encrypts_volume=encrypts_volume),
             substitutions=functions,

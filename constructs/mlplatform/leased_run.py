@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contracts import events
+from contracts import events, naming
 from mlplatform import asl
+from mlplatform.approval import ASK, approval_states
 from mlplatform.asl import State
+from mlplatform.policies import Statement, allow, arn
 
 States = dict[str, State]
 SERVING_TOUCHED = "ServingTouched"  # where a failure begins to be mended
@@ -33,7 +35,7 @@ def read_switches(next_: str, *, on_error: str) -> State:
 
 
 def release_child(name: str, arguments: Mapping[str, Any], *, next_: str, on_error: str, result: str | None) -> State:
-    select = {"version.$": "$.Output.plan.version"} if result else None
+    select = {"version.$": "$.Output.plan.version", "canary.$": "$.Output.canary.said"} if result else None
     given = {"story.$": "$.story", "token.$": "$.lease.token", **arguments}
     return asl.child("ReleaseMachine", name, given, next_=next_, on_error=on_error, result=result, select=select)
 
@@ -42,14 +44,20 @@ def promotion(kind: str, what: Mapping[str, Any]) -> dict[str, Any]:
     return {"story.$": "$.story", "run_id.$": "$.run_id", "token.$": "$.lease.token", "kind": kind, **what}
 
 
-def release_and_promote(*, brings: Mapping[str, str], next_: str, on_error: str) -> States:
+def release_and_promote(*, slug: str, approval_within_s: int | None, brings: Mapping[str, str], next_: str,
+                        on_error: str) -> States:
     """From `ReadSwitchesBeforeRelease` on: `$.published` becomes what serves and what the pointer names.
 
-    `brings`: what else the pointer keeps of the version. Ends at `next_` or `AsNotPromoted`, or fails to `on_error`.
+    `brings`: what else the pointer keeps of the version. Ends at `next_`, `AsNotPromoted`, `AsCanaryAborted` or, when
+    a person is asked, `AsNotApproved`; or fails to `on_error`.
     """
     return {
         "ReadSwitchesBeforeRelease": read_switches("MayRelease", on_error=on_error),
-        "MayRelease": asl.choose(asl.equals("$.switches.may_release", True, "MarkRelease"), default="AsNotPromoted"),
+        "MayRelease": asl.choose(
+            asl.equals("$.switches.may_release", True, "MarkRelease" if approval_within_s is None else ASK),
+            default="AsNotPromoted"),
+        **(approval_states(slug=slug, within_s=approval_within_s, next_="MarkRelease", on_error=on_error)
+           if approval_within_s is not None else {}),
         # From here on a failure must bring back what the pointer names.
         "MarkRelease": asl.put(True, at="$.serving_touched", next_="Release"),
         "Release": release_child(
@@ -57,7 +65,11 @@ def release_and_promote(*, brings: Mapping[str, str], next_: str, on_error: str)
             next_="ReadSwitchesBeforePromote", on_error="ReadSwitchesAfterRelease", result="$.release"),
         # A release that a kill switch ended is no failure: say which it was.
         "ReadSwitchesAfterRelease": read_switches("WasItSwitchedOff", on_error=on_error),
-        "WasItSwitchedOff": asl.choose(asl.equals("$.switches.may_release", True, on_error), default="UndoRelease"),
+        "WasItSwitchedOff": asl.choose(
+            asl.equals("$.switches.may_release", False, "UndoRelease"),
+            asl.both(asl.present("$.error.Cause", ""), asl.matches("$.error.Cause", '*"CanaryWorse"*', ""),
+                     "ReadCanary"), default=on_error),
+        **_canary_aborted(on_error=on_error),
         "ReadSwitchesBeforePromote": read_switches("MayPromote", on_error=on_error),
         "MayPromote": asl.choose(asl.equals("$.switches.may_promote", True, "Promote"), default="UndoRelease"),
         "UndoRelease": release_child("States.Format('{}-undo', $.run_id)", UNDO, next_="AsNotPromoted",
@@ -69,9 +81,43 @@ def release_and_promote(*, brings: Mapping[str, str], next_: str, on_error: str)
     }
 
 
+def _canary_aborted(*, on_error: str) -> States:
+    """The candidate was worse in live traffic: nobody releases it again, and on-call hears the numbers."""
+    return {
+        "ReadCanary": asl.put({"release.$": "States.StringToJson($.error.Cause)"}, at="$.error", next_="KeepCanary"),
+        "KeepCanary": asl.put({"said.$": "$.error.release.Cause"}, at="$.canary", next_="RejectVersion"),
+        # A receiving region looks every hour for a version that is not rejected here.
+        "RejectVersion": asl.call(
+            "sagemaker", "updateModelPackage",
+            {"ModelPackageArn.$": "$.published.model_package_arn", "ModelApprovalStatus": "Rejected",
+             "ApprovalDescription.$": "States.Format('canary of run {}: {}', $.run_id, $.canary.said)"},
+            next_="ConfirmChampion", on_error=on_error, result=None),
+        # SageMaker has gone back by itself; this asks the endpoint whether the champion really answers.
+        "ConfirmChampion": release_child("States.Format('{}-undo', $.run_id)", UNDO, next_="NotifyCanaryAborted",
+                                         on_error=on_error, result=None),
+        "NotifyCanaryAborted": asl.notify(
+            "Canary aborted", "States.Format('{}: run {} was aborted in its canary: {}. What was promoted serves. "
+            "Execution: {}', $.story, $.run_id, $.canary.said, $.execution)", next_="AsCanaryAborted"),
+    }
+
+
+def reject_version(slug: str) -> Statement:
+    return allow("sagemaker:UpdateModelPackage",
+                 on=arn("sagemaker", f"model-package/{naming.model_package_group(slug)}/*"))
+
+
+CANARY_SAID = {"canary.$": "$.canary.said"}
+
+
+def ends_of(outcomes: Sequence[str], *, approval_within_s: int | None) -> tuple[str, ...]:
+    asked = () if approval_within_s is None else (events.NOT_APPROVED,)
+    return (*(outcome for outcome in outcomes if outcome != events.FAILED), *asked)
+
+
 def endings(ends: Sequence[str], details: Mapping[str, Mapping[str, str]]) -> States:
     """`As{end}` for each end: recorded, the lease given back, and then the end of that name."""
     states: States = {}
+    details = {events.NOT_APPROVED: {"approval.$": "$.approval"}, **details}
     for end in ends:
         states[f"As{end}"] = {"Type": "Pass", "Parameters": {"outcome": end, "detail": dict(details.get(end, {}))},
                               "ResultPath": "$.end", "Next": "RecordOutcome"}

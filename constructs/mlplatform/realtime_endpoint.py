@@ -77,8 +77,7 @@ class RealtimeEndpoint(Construct):
 
     def _guardrails(self, story: StoryContract) -> list[AlarmProps]:
         """At most 10, says SageMaker. These roll a deployment back; an SLO that is missed only pages."""
-        slowest = max(slo.at_most for slo in story.slos if slo.unit == "Milliseconds")
-        slug = story.slug
+        slowest, slug = story.slowest_ms, story.slug
         return [
             self._on_variant(
                 story, naming.guardrail_alarm(slug, "errors"), "Invocation5XXErrors", runbook="guardrail-errors",
@@ -90,7 +89,7 @@ class RealtimeEndpoint(Construct):
                 threshold=slowest * _US_PER_MS, periods=3, datapoints=3),
             AlarmProps(
                 name=naming.guardrail_alarm(slug, "canary-abort"), runbook="canary-abort", threshold=1,
-                says=f"{self.name}: a kill switch or an operator aborted the deployment in flight.",
+                says=f"{self.name}: a kill switch, an operator or the canary's judge aborted the deployment in flight.",
                 namespace=metrics.NAMESPACE, metric=metrics.CANARY_ABORT, statistic="Maximum", period_s=60,
                 dimensions=metrics.dimensions(metrics.CANARY_ABORT, story=slug),
                 comparison="GreaterThanOrEqualToThreshold"),

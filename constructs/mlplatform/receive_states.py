@@ -13,16 +13,16 @@ from mlplatform.leased_run import States
 
 FAILURE = leased_run.SERVING_TOUCHED  # where every Catch leads
 _REFUSALS = ("SignatureInvalid", "OlderVersion", "EvidenceMissing")
-_ENDS = tuple(outcome for outcome in events.RECEIVE_OUTCOMES if outcome != events.FAILED)
 
 
-def receive_states(*, slug: str) -> States:
+def receive_states(*, slug: str, approval_within_s: int | None = None) -> States:
     return {
         **_entry(slug), **_copy(),
         **leased_run.release_and_promote(
+            slug=slug, approval_within_s=approval_within_s,
             brings={"label_version_to.$": "$.home.label_version_to", "verdict_uri.$": "$.home.verdict_uri"},
             next_="AsReceived", on_error=FAILURE),
-        **_endings(),
+        **_endings(approval_within_s),
         **leased_run.failure(
             subject="Receive failed",
             message="States.Format('{}: run {} ({}) failed to receive what home serves: {}. Execution: {}', $.story, "
@@ -74,11 +74,13 @@ def _copy() -> States:
     }
 
 
-def _endings() -> States:
+def _endings(approval_within_s: int | None) -> States:
     home = {"home_version.$": "$.home.version", "manifest_sha256.$": "$.home.manifest_sha256"}
     switched = {"reasons.$": "$.switches.reasons"}
-    return leased_run.endings(_ENDS, {
-        events.RECEIVED: {"version.$": "$.promoted.version", **home},
+    ends = leased_run.ends_of(events.RECEIVE_OUTCOMES, approval_within_s=approval_within_s)
+    return leased_run.endings(ends, {
+        events.RECEIVED: {"version.$": "$.promoted.version", "canary.$": "$.release.canary", **home},
+        events.CANARY_ABORTED: {**leased_run.CANARY_SAID, "version.$": "$.published.version", **home},
         events.REFUSED: {"error.$": "$.error.Error", "said.$": "$.error.said.errorMessage"},
         events.UP_TO_DATE: {"status.$": "$.home.status", **home},
         events.SKIPPED_REJECTED: home,

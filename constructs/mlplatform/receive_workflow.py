@@ -12,7 +12,9 @@ from constructs import Construct
 from contracts import naming
 from contracts.deployments import HOME
 from contracts.story import StoryContract
+from mlplatform.approval import ask_for_approval
 from mlplatform.eventing import Schedule
+from mlplatform.leased_run import reject_version
 from mlplatform.policies import Statement, allow, read_prefixes
 from mlplatform.receive_states import receive_states
 from mlplatform.state_machine import StateMachine, run_child
@@ -40,10 +42,11 @@ class ReceiveWorkflow(Construct):
         self.machine = StateMachine(
             self, "Machine", name=naming.receive_state_machine(slug), start="Defaults", key=props.key,
             comment=f"{props.story.entry.code}: receive the version of {slug} that home serves",
-            states=receive_states(slug=slug),
+            states=receive_states(slug=slug, approval_within_s=props.story.approval_within_s),
             substitutions={**props.functions, "ReleaseMachine": props.release.arn, "OnCallTopic": props.topic_arn},
             statements=[allow("lambda:InvokeFunction", on=list(props.functions.values())), *run_child(props.release),
-                        allow("sns:Publish", on=props.topic_arn)],
+                        reject_version(slug), allow("sns:Publish", on=props.topic_arn),
+                        *([] if props.story.approval_within_s is None else [ask_for_approval(slug)])],
         )
         Schedule(self, "Hourly", name=naming.receive_schedule(slug), expression="rate(1 hour)", time_zone="UTC",
                  target_arn=self.machine.arn, action="states:StartExecution", body={"trigger": "hourly"})

@@ -17,16 +17,17 @@ from mlplatform.leased_run import UNDO, States, promotion, release_child, take_l
 
 FAILURE = "StopPipelineIfRunning"  # where every Catch leads
 
-_ENDS = tuple(outcome for outcome in events.RETRAIN_OUTCOMES if outcome != events.FAILED)
 
-
-def retrain_states(*, slug: str, home: bool, freeze_request: dict[str, Any]) -> States:
+def retrain_states(*, slug: str, home: bool, freeze_request: dict[str, Any],
+                   approval_within_s: int | None = None) -> States:
     return {
         **_entry(slug, home=home), **_labels(freeze_request), **_training(), **_judgement(),
         **leased_run.release_and_promote(
+            slug=slug, approval_within_s=approval_within_s,
             brings={"label_version_to.$": "$.freeze.answer.label_version_to", "verdict_uri.$": "$.verdict.verdict_uri"},
             next_="Announce" if home else "AsPromoted", on_error=FAILURE),
-        **_rollback(home=home), **(_announcement() if home else {}), **_reconcile(), **_endings(), **_failure(),
+        **_rollback(home=home), **(_announcement() if home else {}), **_reconcile(),
+        **_endings(approval_within_s), **_failure(),
     }
 
 
@@ -163,9 +164,13 @@ def _reconcile() -> States:
     }
 
 
-def _endings() -> States:
-    return leased_run.endings(_ENDS, {
-        events.PROMOTED: {"version.$": "$.promoted.version", "verdict_uri.$": "$.verdict.verdict_uri"},
+def _endings(approval_within_s: int | None) -> States:
+    ends = leased_run.ends_of(events.RETRAIN_OUTCOMES, approval_within_s=approval_within_s)
+    return leased_run.endings(ends, {
+        events.PROMOTED: {"version.$": "$.promoted.version", "verdict_uri.$": "$.verdict.verdict_uri",
+                          "canary.$": "$.release.canary"},
+        events.CANARY_ABORTED: {**leased_run.CANARY_SAID, "version.$": "$.published.version",
+                                "verdict_uri.$": "$.verdict.verdict_uri"},
         events.ROLLED_BACK: {"version.$": "$.promoted.version"},
         events.REJECTED: {"failed.$": "$.verdict.failed", "reasons.$": "$.verdict.reasons",
                           "verdict_uri.$": "$.verdict.verdict_uri"},

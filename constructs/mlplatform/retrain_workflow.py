@@ -11,8 +11,10 @@ from constructs import Construct
 from contracts import naming
 from contracts.deployments import Deployment
 from contracts.story import StoryContract
+from mlplatform.approval import ask_for_approval
 from mlplatform.eventing import ParameterRule, Schedule
 from mlplatform.label_platform import FreezeJob
+from mlplatform.leased_run import reject_version
 from mlplatform.policies import allow
 from mlplatform.retrain_states import retrain_states
 from mlplatform.state_machine import StateMachine, run_child
@@ -42,14 +44,16 @@ class RetrainWorkflow(Construct):
         self.machine = StateMachine(
             self, "Machine", name=naming.retrain_state_machine(slug), start="Defaults", key=props.key,
             comment=f"{props.story.entry.code}: retrain, reconcile or roll back {slug}",
-            states=retrain_states(slug=slug, home=props.deployment.home, freeze_request=props.freeze.request()),
+            states=retrain_states(slug=slug, home=props.deployment.home, freeze_request=props.freeze.request(),
+                                  approval_within_s=props.story.approval_within_s),
             substitutions={**props.functions, **props.freeze.substitutions(), "Pipeline": props.pipeline.name,
                            "ReleaseMachine": props.release.arn, "OnCallTopic": props.topic_arn},
             statements=[
                 allow("lambda:InvokeFunction", on=list(props.functions.values())),
                 *props.freeze.run_statements(naming.freeze_job(slug, "*")),
-                *props.pipeline.run_statements(), *run_child(props.release),
+                *props.pipeline.run_statements(), *run_child(props.release), reject_version(slug),
                 allow("sns:Publish", on=props.topic_arn),
+                *([] if props.story.approval_within_s is None else [ask_for_approval(slug)]),
             ],
         )
         if props.deployment.home:

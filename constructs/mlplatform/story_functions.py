@@ -59,6 +59,7 @@ class StoryFunctions(Construct):
         self._data = use_key(arn_of(props.key))
         self.run_plan, self.judge, self.publish = self._run_plan(), self._judge(), self._publish()
         self.release_plan, self.release_check = self._release_plan(), self._release_check()
+        self.canary_judge = self._canary_judge()
         self.promote, self.drift_monitor = self._promote(), self._drift_monitor()
         if props.deployment.home:
             self.announce = self._announce()
@@ -140,6 +141,12 @@ class StoryFunctions(Construct):
                 allow("iam:CreateServiceLinkedRole", on=f"arn:{PARTITION}:iam::{ACCOUNT}:role/{_SCALING_ROLE}",
                       when={"StringEquals": {"iam:AWSServiceName": _SCALING_SERVICE}}),
                 self._data])
+
+    def _canary_judge(self) -> PlatformFunction:
+        return self._room.function(
+            f.CANARY_JUDGE, environment=f.CanaryJudgeEnv(CONTROL_TABLE=self._props.control.table_name),
+            statements=[self._control("GetItem"), self._data,
+                        allow("cloudwatch:GetMetricData", on="*")])  # has no resource-level permissions
 
     def _promote(self) -> PlatformFunction:
         p = self._props

@@ -8,7 +8,7 @@ from contracts.gates import ComparisonGate, Gate, MetricGate, SliceGate
 from contracts.kill_switches import Flag
 from contracts.monitors import concept, distribution
 from contracts.registry import RegistryContract
-from contracts.serving import CanaryPolicy
+from contracts.serving import CanaryPolicy, CanaryTest
 from contracts.stories.roster import ROSTER
 from contracts.story import (
     Budget,
@@ -113,6 +113,9 @@ INTENT_CLASSIFIER = StoryContract(
         workers_per_instance=4,
         utilisation=0.5,
         canary=CanaryPolicy(percent=10, bake_s=600, termination_wait_s=3_600),
+        # One needless abort in a hundred releases that are no worse costs a week's delay each, a missed one customers.
+        canary_test=CanaryTest(alpha=0.01, unsure_below=0.5, tolerated_errors=0.005, tolerated_slow=0.02,
+                               tolerated_unsure=0.05),
     ),
     # Ten times the p95: a chatbot's turn waits no longer. Smalltalk, for it is the intent that starts nothing.
     inference=InferenceContract(deadline_ms=150, cache_ttl_s=600, fallback="smalltalk"),

@@ -10,7 +10,7 @@ from typing import Any
 from contracts import naming
 from contracts.instances import takes_volume_key
 from contracts.records import VARIANT
-from contracts.serving import ServingSpec
+from contracts.serving import CANARY, ServingSpec
 from lambdas.shared import endpoints
 from lambdas.shared.endpoints import EndpointState
 from lambdas.shared.errors import GuardrailMissing, GuardrailRings, NeverPromoted
@@ -105,19 +105,20 @@ def endpoint_config_request(spec: ServingSpec, *, name: str) -> dict[str, Any]:
 
 
 def deployment_config(spec: ServingSpec) -> dict[str, Any]:
-    """Blue/green canary with guardrail alarms; the previous fleet stays warm for `termination_wait_s`."""
+    """Blue/green in the contract's steps, guarded by alarms; the previous fleet stays warm for `termination_wait_s`."""
     if not 1 <= len(spec.guardrail_alarms) <= 10:
         raise ValueError(
             f"guardrail_alarms must be 1 to 10 (SageMaker's limit), got {len(spec.guardrail_alarms)}"
         )
     canary = spec.canary
-    longest = PROVISIONING_S + 2 * canary.bake_s + canary.termination_wait_s
+    longest = PROVISIONING_S + canary.shifting_s + canary.termination_wait_s
+    size = "CanarySize" if canary.routing == CANARY else "LinearStepSize"
     return {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": {
-                "Type": "CANARY",
+                "Type": canary.routing,
                 "WaitIntervalInSeconds": canary.bake_s,
-                "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": canary.percent},
+                size: {"Type": "CAPACITY_PERCENT", "Value": canary.percent},
             },
             "TerminationWaitInSeconds": canary.termination_wait_s,
             "MaximumExecutionTimeoutInSeconds": min(max(longest, MIN_EXECUTION_S), MAX_EXECUTION_S),

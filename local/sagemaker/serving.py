@@ -14,11 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from local.faults import CONTAINER, FAULTS, Call
 from local.sagemaker import roles, s3_channels, state
 from local.sagemaker.aws_http import Client, split_s3_uri
 from local.sagemaker.errors import JobFailure
 from local.sagemaker.image_pull import find_image
 from local.sagemaker.sandbox import ContainerProcess, Sandbox
+from local.sagemaker.starving import Starving
 
 HEALTH_TIMEOUT_S = 240.0  # AWS's default; ContainerStartupHealthCheckTimeoutInSeconds overrides it
 MIN_HEALTH_TIMEOUT_S = 60.0  # the clock factor does not make a model load faster
@@ -47,6 +49,7 @@ class ServingContainer:
         self.closing = threading.Event()
         self.image_digest = ""
         self._process: ContainerProcess | None = None
+        self._starving: Starving | None = None
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
         self._in_flight = 0
         self._quiet = threading.Condition()
@@ -68,6 +71,9 @@ class ServingContainer:
         self.command = self.sandbox.command([*entrypoint, "serve"] if entrypoint else ["serve"])
         self._launch()
         self._wait_healthy()
+        fault = FAULTS.take(Call(service=CONTAINER, operation="Serve", resource=self.model["ModelName"], role=""))
+        if fault is not None and self._process is not None:
+            self._starving = Starving(self._process.group, stands_s=fault.seconds)
         state.background(self._watch, name=f"watch-{self.what}")
 
     def _fetch_model(self, container: dict[str, Any]) -> None:
@@ -145,6 +151,8 @@ class ServingContainer:
             self._quiet.wait_for(lambda: self._in_flight == 0, timeout=_INVOKE_TIMEOUT_S)
         self.closing.set()
         self.healthy = False
+        if self._starving is not None:
+            self._starving.end()
         if self._process is not None:
             self._process.stop(grace_s=5)
         while not self._idle.empty():

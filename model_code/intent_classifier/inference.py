@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from contracts.inference import BadRequest, check_request_id, new_request_id, parse_request
+from contracts.language import detect_language
 from model_code.common.log import log_event
 from model_code.intent_classifier.predictor import Predictor
 
@@ -45,10 +46,11 @@ class Handler:
         try:
             found = self.predictor.predict(request.text)
         except (RuntimeError, ValueError, IndexError) as error:  # what OpenVINO and the tokeniser raise
-            self._log(started, request.request_id, 500, code="model_error", error=type(error).__name__)
+            self._log(started, request.request_id, 500, language=detect_language(request.text), code="model_error",
+                      error=type(error).__name__)
             return self.failure(500, "model_error", "the model could not answer", request.request_id)
         self._log(started, request.request_id, 200, language=found.language, source=found.source,
-                  chars=found.features["chars"], tokens=found.features["tokens"])
+                  confidence=round(found.confidence, 6), chars=found.features["chars"], tokens=found.features["tokens"])
         return 200, json.dumps({
             "request_id": request.request_id, "story": self.story, "model_version": self.model_version,
             "language": found.language, "intent": found.intent, "confidence": round(found.confidence, 6),

@@ -27,6 +27,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from contracts import stories
 from contracts.environment import Environment
 from contracts.inference import MAX_BODY_BYTES
 from contracts.manifests import ManifestError
@@ -35,6 +36,7 @@ from model_code.common.sagemaker_job import base_dir
 from model_code.common.signing import Trust, verify_folder
 from model_code.intent_classifier.inference import Handler, header_request_id
 from model_code.intent_classifier.predictor import Predictor
+from model_code.serving.served_metrics import ServedLog
 
 MAX_DRAINED_BYTES = 32 * 1024 * 1024  # beyond this the connection is closed: 25 MB is SageMaker's own limit
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
@@ -57,7 +59,8 @@ def load_handler(environ: ServingEnv, folder: Path) -> Handler:
                                 story=environ.STORY))
     predictor = Predictor(folder / "serving", threads=1, prefilter=environ.PREFILTER_ENABLED == "true")
     predictor.warm_up()
-    return Handler(predictor=predictor, story=environ.STORY, model_version=environ.MODEL_VERSION)
+    return Handler(predictor=predictor, story=environ.STORY, model_version=environ.MODEL_VERSION,
+                   log=ServedLog(story=stories.story(environ.STORY), model_version=environ.MODEL_VERSION))
 
 
 async def read_body(request: Request) -> bytes | None:

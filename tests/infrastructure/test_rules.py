@@ -22,7 +22,7 @@ PROTECTED_ROOMS = {"data", "platform", "intent-classifier"}
 NO_RESOURCE = (
     "xray:", "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery",
     "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
-    "ecr:GetAuthorizationToken", "ec2:Describe", "cloudwatch:PutMetricData",
+    "ecr:GetAuthorizationToken", "ec2:Describe", "cloudwatch:PutMetricData", "cloudwatch:GetMetricData",
 )
 
 

@@ -232,7 +232,8 @@ def test_the_planner_hears_whether_a_release_is_an_undo(assembly: Assembly) -> N
     children = {id_: s["Parameters"]["Input"] for id_, s in states(machines(assembly)[RETRAIN])
                 if "startExecution" in s.get("Resource", "")}
     assert {id_: given["undo"] for id_, given in children.items()} == {
-        "Release": False, "Reconcile": False, "RollBackToPrevious": False, "UndoRelease": True, "RollBackServing": True}
+        "Release": False, "Reconcile": False, "RollBackToPrevious": False, "UndoRelease": True, "RollBackServing": True,
+        "ConfirmChampion": True}
 
 
 def test_every_release_plans_under_the_lease_of_the_run_that_asked_for_it(assembly: Assembly) -> None:
@@ -247,7 +248,9 @@ def test_every_release_plans_under_the_lease_of_the_run_that_asked_for_it(assemb
 
 def test_a_run_that_began_before_runs_passed_their_token_on_is_planned_without_one(assembly: Assembly) -> None:
     machine = machines(assembly)[RELEASE]
-    first = machine["States"][machine["StartAt"]]
+    begins = machine["States"][machine["StartAt"]]
+    assert (begins["Type"], begins["ResultPath"]) == ("Pass", "$.canary")
+    first = machine["States"][begins["Next"]]
     assert first["Choices"] == [{"Variable": "$.token", "IsPresent": True, "Next": "PlanRelease"}]
     assert machine["States"][first["Default"]] == {
         "Type": "Pass", "Result": None, "ResultPath": "$.token", "Next": "PlanRelease"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -215,10 +216,12 @@ def test_a_serving_spec_survives_its_parameter_and_its_digest_follows_its_conten
 
 
 @pytest.mark.parametrize(("wrong", "said"), [
-    ({"percent": 51}, r"percent must be 1 to 50 \(SageMaker's limit\), got 51"), ({"percent": 0}, "got 0"),
+    ({"percent": 51}, r"percent must be 1 to 50 \(SageMaker's limit for CANARY\), got 51"), ({"percent": 0}, "got 0"),
+    ({"percent": 9, "routing": "LINEAR"}, r"percent must be 10 to 50 \(SageMaker's limit for LINEAR\), got 9"),
+    ({"routing": "ROLLING"}, "routing must be CANARY or LINEAR, got 'ROLLING'"),
     ({"bake_s": 3601}, "must be 0 to 3600, got 3601, 60"), ({"termination_wait_s": -1}, "got 60, -1"),
 ])
-def test_a_canary_keeps_sagemakers_limits(wrong: dict[str, int], said: str) -> None:
+def test_a_canary_keeps_sagemakers_limits(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         CanaryPolicy(**{"percent": 10, "bake_s": 60, "termination_wait_s": 60, **wrong})
 

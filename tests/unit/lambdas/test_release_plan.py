@@ -12,6 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from contracts import manifests, naming, records
+from contracts.serving import LINEAR, CanaryPolicy
 from lambdas.lease.store import DynamoLease
 from lambdas.release_plan import logic
 from lambdas.release_plan.handler import handler
@@ -375,6 +376,17 @@ def test_a_quiet_release_is_guarded_by_its_alarms(promoted: Account, context: An
     at_rest(stub, config_name("1"))
     alarms(stub)
     assert plan(context)["deployment_config"] == deployment_config(serving_spec())
+
+
+def test_traffic_moves_in_the_steps_of_the_contract() -> None:
+    linear = CanaryPolicy(percent=30, bake_s=600, termination_wait_s=3_600, routing=LINEAR)
+    policy = deployment_config(serving_spec(canary=linear))["BlueGreenUpdatePolicy"]
+    assert policy["TrafficRoutingConfiguration"] == {
+        "Type": "LINEAR", "WaitIntervalInSeconds": 600,
+        "LinearStepSize": {"Type": "CAPACITY_PERCENT", "Value": 30}}
+    assert policy["MaximumExecutionTimeoutInSeconds"] == 1_800 + 4 * 600 + 3_600, "30, 60, 90 and 100 %"
+    canary = deployment_config(serving_spec())["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert (canary["Type"], canary["CanarySize"]["Value"]) == ("CANARY", serving_spec().canary.percent)
 
 
 @pytest.mark.parametrize(("version", "undo", "serves"), [("previous", False, "2"), ("current", True, "3")])

@@ -11,14 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from contracts import metrics
 from contracts.inference import MAX_BODY_BYTES
 from contracts.manifests import ManifestError
+from contracts.stories.intent_classifier import INTENT_CLASSIFIER
 from model_code.intent_classifier.inference import Handler, header_request_id
 from model_code.intent_classifier.predictor import Predictor
+from model_code.serving.served_metrics import ServedLog
 from model_code.serving.server import ServingEnv, load_handler
 from tests.support import tiny_model
 
@@ -143,6 +147,24 @@ def test_a_broken_model_answers_500_without_its_error_text(handler: Handler, lin
     assert b"secret" not in body
     assert lines[0]["error"] == "RuntimeError"
     assert "secret" not in json.dumps(lines)
+
+
+def test_an_answer_counts_as_a_metric_of_its_version_and_a_bad_request_as_none(
+    handler: Handler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = ServedLog(story=INTENT_CLASSIFIER, model_version="7")
+    for fields in ({"status": 200, "ms": 36.0, "confidence": 0.4}, {"status": 200, "ms": 34.0, "confidence": 0.9},
+                   {"status": 500, "ms": 2.0}):
+        log("request", language="ja", **fields)
+    replace(handler, log=log).handle(b'{"text": 12345}')
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    names = ("Served", "ServedErrors", "ServedSlow", "ServedUnsure")
+    assert [[line.get(name) for name in names] for line in lines] == [
+        [1, 0, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0], [None] * 4]
+    assert {"Story": "intent-classifier", "Language": "ja", "Version": "7"}.items() <= lines[0].items()
+    declared = lines[0]["_aws"]["CloudWatchMetrics"][0]
+    assert (declared["Namespace"], declared["Dimensions"]) == (metrics.NAMESPACE, [["Story", "Language", "Version"]])
+    assert {m["Name"] for m in declared["Metrics"]} <= lines[0].keys()
 
 
 @pytest.mark.parametrize(("attributes", "found"), [

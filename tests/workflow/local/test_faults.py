@@ -76,3 +76,10 @@ def test_a_bucket_that_wants_tls_takes_localhost_and_refuses_what_says_it_is_pla
         "X-Forwarded-Proto", "http"))
     with pytest.raises(ClientError, match="AccessDenied"):
         client.put_object(Bucket=bucket, Key="b", Body=b"b")
+
+
+@pytest.mark.parametrize("fault", [{"service": "ssm", "kind": "starve"}, {"service": "container", "kind": "error"}])
+def test_only_a_container_can_starve(aws: EmbeddedAws, fault: dict[str, str]) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        aws.local("POST", "faults", fault)
+    assert "kind starve goes with service container and no other" in caught.value.read().decode()

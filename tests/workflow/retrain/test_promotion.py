@@ -59,7 +59,8 @@ def test_a_lost_answer_of_update_endpoint_is_looked_after_and_the_run_promotes(j
     assert after["run_id"] == run.name
     assert jp.endpoint().config in configs_of(jp, after["version"])
     assert jp.ask()["model_version"] == after["version"]
-    assert jp.audit(run.name, events.PROMOTED)
+    canary = json.loads(jp.audit(run.name, events.PROMOTED)["detail"])["end"]["canary"]
+    assert f"answers of version {after['version']} beside " in canary, "the judge looked, and says at how much"
 
 
 def test_a_weekly_run_without_new_labels_is_skipped_and_the_same_name_is_the_same_execution(jp: Deployed) -> None:
