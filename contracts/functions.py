@@ -229,9 +229,10 @@ RECEIVE_COPY = FunctionContract(
              "sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"),
 )
 DRIFT_MONITOR = FunctionContract(
-    # capture/SLUG/ and feedback/SLUG/ in the capture bucket, models/SLUG/ in the artifacts bucket
+    # capture/SLUG/ and feedback/SLUG/ in the capture bucket, models/SLUG/ in the artifacts bucket; writes
+    # drift-windows/SLUG/
     name="drift_monitor", environment=DriftMonitorEnv, timeout_s=300, memory_mb=1024, asynchronous=True,
-    actions=("dynamodb:GetItem", *_READ_OBJECTS, *_KMS_DATA, "cloudwatch:PutMetricData"),
+    actions=("dynamodb:GetItem", *_READ_OBJECTS, "s3:PutObject", *_KMS_DATA, "cloudwatch:PutMetricData"),
 )
 DRIFT_TRIGGER = FunctionContract(
     name="drift_trigger", environment=DriftTriggerEnv, asynchronous=True,

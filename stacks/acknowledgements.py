@@ -163,6 +163,7 @@ def _story_buckets(stack: str, story: StoryContract, buckets: dict[str, str]) ->
     yield keys(f"{capture}/{naming.capture_prefix(slug)}", stream, *monitor)
     yield keys(f"{capture}/capture-errors/{slug}/", stream)
     yield keys(f"{capture}/{naming.feedback_prefix(slug)}", *monitor)
+    yield keys(f"{capture}/{naming.drift_windows_prefix(slug)}", *monitor)
 
 
 def _story_services(stack: str, slug: str, groups: Sequence[str]) -> Iterator[Acknowledged]:

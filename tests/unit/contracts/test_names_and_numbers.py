@@ -166,7 +166,7 @@ def test_a_metric_has_exactly_its_dimensions() -> None:
 
 
 def test_a_functions_handler_and_limits_are_lambdas() -> None:
-    assert len(FUNCTIONS) == 18
+    assert len(FUNCTIONS) == 19
     for name, function in FUNCTIONS.items():
         assert function.handler == f"lambdas.{name}.handler.handler"
         assert 1 <= function.timeout_s <= 900
