@@ -32,10 +32,15 @@ def read_switches(next_: str, *, on_error: str) -> State:
                         on_error=on_error)
 
 
-def release_child(name: str, arguments: Mapping[str, Any], *, next_: str, on_error: str, result: str | None) -> State:
+def child_name(suffix: str) -> str:
+    """After the execution, not the run: one that goes on with a run must not find its child's name taken."""
+    return f"States.Format('{{}}{suffix}', $$.Execution.Name)" if suffix else "$$.Execution.Name"
+
+
+def release_child(suffix: str, arguments: Mapping[str, Any], *, next_: str, on_error: str, result: str | None) -> State:
     select = {"version.$": "$.Output.plan.version"} if result else None
     given = {"story.$": "$.story", "token.$": "$.lease.token", **arguments}
-    return asl.child("ReleaseMachine", name, given, next_=next_, on_error=on_error, result=result, select=select)
+    return asl.child("ReleaseMachine", child_name(suffix), given, next_=next_, on_error=on_error, result=result, select=select)
 
 
 def promotion(kind: str, what: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,14 +58,14 @@ def release_and_promote(*, brings: Mapping[str, str], next_: str, on_error: str)
         # From here on a failure must bring back what the pointer names.
         "MarkRelease": asl.put(True, at="$.serving_touched", next_="Release"),
         "Release": release_child(
-            "$.run_id", {"version.$": "$.published.version", "heed_switches": True, "undo": False},
+            "", {"version.$": "$.published.version", "heed_switches": True, "undo": False},
             next_="ReadSwitchesBeforePromote", on_error="ReadSwitchesAfterRelease", result="$.release"),
         # A release that a kill switch ended is no failure: say which it was.
         "ReadSwitchesAfterRelease": read_switches("WasItSwitchedOff", on_error=on_error),
         "WasItSwitchedOff": asl.choose(asl.equals("$.switches.may_release", True, on_error), default="UndoRelease"),
         "ReadSwitchesBeforePromote": read_switches("MayPromote", on_error=on_error),
         "MayPromote": asl.choose(asl.equals("$.switches.may_promote", True, "Promote"), default="UndoRelease"),
-        "UndoRelease": release_child("States.Format('{}-undo', $.run_id)", UNDO, next_="AsNotPromoted",
+        "UndoRelease": release_child("-undo", UNDO, next_="AsNotPromoted",
                                      on_error=on_error, result=None),
         "Promote": asl.function("Promote", promotion("promote", {
             "version.$": "$.published.version", "manifest_sha256.$": "$.published.manifest_sha256",
@@ -93,7 +98,7 @@ def failure(*, subject: str, message: str, end: State) -> States:
     return {
         SERVING_TOUCHED: asl.choose(asl.present("$.serving_touched", "RollBackServing"), default="AuditFailure"),
         "RollBackServing": asl.child(
-            "ReleaseMachine", "States.Format('{}-back', $.run_id)",
+            "ReleaseMachine", child_name("-back"),
             {"story.$": "$.story", "token.$": "$.lease.token", **UNDO}, next_="WhyNoRelease",
             on_error=[asl.catch("WhyNoRelease", result="$.roll_back_error")], result=None),
         # A child's failure is States.TaskFailed, whatever it was. On-call should not have to look up which alarm

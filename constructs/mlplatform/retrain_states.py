@@ -134,7 +134,7 @@ def _rollback(*, home: bool) -> States:
     """No kill switch is read: going back is how an incident commander gets out of a freeze."""
     return {
         "RollBackToPrevious": release_child(
-            "$.run_id", {"version": "previous", "heed_switches": False, "undo": False}, next_="PromotePrevious",
+            "", {"version": "previous", "heed_switches": False, "undo": False}, next_="PromotePrevious",
             on_error="MarkRollBackFailed", result="$.release"),
         "MarkRollBackFailed": asl.put(True, at="$.serving_touched", next_=FAILURE),
         "PromotePrevious": asl.function("Promote", promotion("rollback", {"version.$": "$.release.version"}),
@@ -158,7 +158,7 @@ def _announcement() -> States:
 def _reconcile() -> States:
     return {
         "MarkReconcile": asl.put(True, at="$.serving_touched", next_="Reconcile"),
-        "Reconcile": release_child("$.run_id", {**UNDO, "undo": False}, next_="AsReconciled", on_error=FAILURE,
+        "Reconcile": release_child("", {**UNDO, "undo": False}, next_="AsReconciled", on_error=FAILURE,
                                    result=None),
     }
 

@@ -1,0 +1,136 @@
+"""Tries faults at tasks and says what held.
+
+A pair is a task and a kind of fault. A kind that is meant to be outlived is carried at every task of a scene by one
+execution; when that does not hold, each of its pairs is tried alone, so that the pair at fault is named. Any other
+pair has an execution of its own. After every execution the invariants are checked, and when it ended otherwise than a
+healthy one, the same work is started once more without the fault and has to reach the healthy end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from tests.support.embedded import eventually
+from tests.support.faults import invariants
+from tests.support.faults.kinds import KINDS, Fault, Kind, NotApplicable, Seen
+from tests.support.faults.scenes import SCENES, Played, Scene, Stage, calls_of
+from tests.support.faults.tasks import RETRAIN, Task
+
+HELD, BROKEN, NOT_APPLICABLE = "held", "broken", "not applicable"
+_SETTLE_S = 20.0  # what an execution left to others (an old fleet, a stopped pipeline) has its end within this time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One pair. `why`: the reason why it does not apply, or what did not hold; `ended`: how its execution ended."""
+
+    task: str
+    kind: str
+    state: str
+    scene: str = ""
+    ended: str = ""
+    why: str = ""
+    seconds: float = 0.0
+    shared: int = 1  # how many pairs the execution carried
+
+
+@dataclass
+class Matrix:
+    stage: Stage
+    progress: Callable[[str], None] = lambda text: None
+    healthy: dict[str, Played] = field(default_factory=dict)  # scene -> its healthy execution
+    _scene_of: dict[Task, Scene] = field(default_factory=dict)
+
+    def rehearse(self, scenes: Iterable[Scene] = SCENES) -> None:
+        """Play each scene without a fault of ours: what it passes, and how it ends."""
+        for scene in scenes:
+            self.stage.prepare(scene)
+            before = invariants.look(self.stage.jp)
+            played = self.stage.play(scene, run_id=self.stage.new_run())
+            wrong = self._settled(before, played)
+            assert not wrong, f"{scene.name} does not hold without a fault of ours: {wrong}"
+            self.healthy[scene.name] = played
+            by_key = {(task.machine, task.name): task for task in self.stage.machines.tasks}
+            for entry in played.passed:
+                self._scene_of.setdefault(by_key[entry], scene)
+            self.progress(f"healthy: {scene.name} -> {played.outcome}")
+
+    def unreached(self) -> list[str]:
+        """Tasks that no scene passes: a new state needs a scene."""
+        return [str(task) for task in self.stage.machines.tasks if task not in self._scene_of]
+
+    def results(self, kinds: Sequence[Kind] = KINDS, tasks: Sequence[Task] | None = None) -> Iterator[Result]:
+        chosen = [task for task in tasks or self.stage.machines.tasks if task in self._scene_of]
+        for scene in SCENES:
+            here = [task for task in chosen if self._scene_of[task] is scene]
+            for kind in kinds:
+                yield from self._row(scene, kind, here)
+
+    def _row(self, scene: Scene, kind: Kind, tasks: Sequence[Task]) -> Iterator[Result]:
+        seen = Seen(machines=self.stage.machines, calls=lambda task: calls_of(
+            self.healthy[scene.name], task, self._machine(scene)))
+        armed: list[tuple[Task, list[Fault]]] = []
+        for task in tasks:
+            found = kind.rule(task, seen)
+            if isinstance(found, NotApplicable):
+                yield Result(task=str(task), kind=kind.name, state=NOT_APPLICABLE, why=found.reason, scene=scene.name)
+            else:
+                armed.append((task, found))
+        together = [pair for pair in armed if kind.outlived and (kind.name != "killed" or pair[0].function)]
+        alone = [pair for pair in armed if pair not in together]
+        for group in ([together] if together else []):
+            found_ = self._try(scene, kind, group)
+            if len(group) > 1 and any(result.state == BROKEN for result in found_):
+                alone = group + alone
+            else:
+                yield from found_
+        for pair in alone:
+            yield from self._try(scene, kind, [pair])
+
+    def _machine(self, scene: Scene) -> str:
+        return self.stage.machines.entered_at(scene.entry) if scene.entry else RETRAIN
+
+    def _try(self, scene: Scene, kind: Kind, group: Sequence[tuple[Task, list[Fault]]]) -> list[Result]:
+        self.stage.prepare(scene)
+        began, before, run_id = time.monotonic(), invariants.look(self.stage.jp), self.stage.new_run()
+        flat = [(task, fault) for task, faults in group for fault in faults]
+        played = self.stage.play(scene, run_id=run_id, faults=flat)
+        wrong = self._settled(before, played)
+        expected = self.healthy[scene.name].outcome
+        if played.outcome != expected:
+            wrong += self._again(scene, run_id)
+        seconds = time.monotonic() - began
+        results = []
+        for task, _ in group:
+            at = [n for n, (other, _) in enumerate(flat) if other is task]
+            if not sum(played.used[n] for n in at):
+                results.append(Result(task=str(task), kind=kind.name, state=NOT_APPLICABLE, scene=scene.name,
+                                      why="it made no such call while it was at work"))
+                continue
+            results.append(Result(task=str(task), kind=kind.name, state=BROKEN if wrong else HELD, scene=scene.name,
+                                  ended=played.outcome, why="; ".join(wrong), seconds=round(seconds, 2),
+                                  shared=len(group)))
+        self.progress(f"{scene.name}: {kind.name} at {', '.join(str(task) for task, _ in group)} -> {played.outcome}"
+                      f"{' BROKEN: ' + '; '.join(wrong) if wrong else ''} ({seconds:.1f} s)")
+        return results
+
+    def _again(self, scene: Scene, run_id: str) -> list[str]:
+        """The same work without the fault reaches the healthy end, and what serves is what the pointer names."""
+        before = invariants.look(self.stage.jp)
+        played = self.stage.play(scene, run_id=run_id, try_=2)
+        wrong = self._settled(before, played)
+        expected, after = self.healthy[scene.name].outcome, invariants.look(self.stage.jp)
+        if played.outcome != expected:
+            wrong.append(f"started again it ended as {played.outcome}, not {expected}")
+        if after.answers != after.version:
+            wrong.append(f"after that version {after.answers or 'none'} serves, the pointer names {after.version}")
+        return [f"again: {text}" for text in wrong]
+
+    def _settled(self, before: invariants.World, played: Played) -> list[str]:
+        """What is broken for longer than it takes to settle."""
+        with suppress(AssertionError):  # the invariants say what is left
+            eventually(lambda: not list(invariants.left_running(self.stage.jp)), within_s=_SETTLE_S)
+        return invariants.broken(self.stage.jp, before, played)
