@@ -6,8 +6,8 @@
 | delay | happens after `seconds` | waits |
 | lose_answer | happens | gets 500 |
 | twice | happens twice at the same time | gets the better answer |
-| timeout | does not happen; a function that is invoked gets `seconds`, and its first AWS call never answers | gets 504, or the function's timeout |
-| kill | happens | a Lambda worker is killed before it hears of it; for anybody else the running job's process is |
+| timeout | does not happen; an invoked function waits in vain for its first AWS call | gets 504 after `seconds` |
+| kill | happens | is a Lambda worker: is killed before it hears of it; else the running jobs' processes are |
 | roll_back | UpdateEndpoint or CreateEndpoint happens, its fleet never serves | gets the usual answer |
 """
 

@@ -40,7 +40,8 @@ def child_name(suffix: str) -> str:
 def release_child(suffix: str, arguments: Mapping[str, Any], *, next_: str, on_error: str, result: str | None) -> State:
     select = {"version.$": "$.Output.plan.version"} if result else None
     given = {"story.$": "$.story", "token.$": "$.lease.token", **arguments}
-    return asl.child("ReleaseMachine", child_name(suffix), given, next_=next_, on_error=on_error, result=result, select=select)
+    return asl.child("ReleaseMachine", child_name(suffix), given, next_=next_, on_error=on_error, result=result,
+                     select=select)
 
 
 def promotion(kind: str, what: Mapping[str, Any]) -> dict[str, Any]:
