@@ -2,8 +2,8 @@
 
     python -m benchmarks.freeze_seconds [--rounds 3]
 
-Two embedded AWS, jp and us beside it; a tiny model serves in jp. Questions run through a fabric client all the time, and
-a release is in flight, its canary half done. The clock starts when the command is entered, its own start included:
+Two embedded AWS, jp and us beside it; a tiny model serves in jp. Questions run through a fabric client all the time,
+and a release is in flight, its canary half done. The clock starts when the command is entered, its own start included:
 
 - `kill_switches`: the function that the retrain, release and receive machines ask; asked all the time;
 - `fabric`: the chatbot's client, which keeps the flag for FLAG_TTL_S;

@@ -81,12 +81,14 @@ class Matrix:
                 armed.append((task, found))
         together = [pair for pair in armed if kind.outlived and (kind.name != "killed" or pair[0].function)]
         alone = [pair for pair in armed if pair not in together]
-        for group in ([together] if together else []):
-            found_ = self._try(scene, kind, group)
-            if len(group) > 1 and any(result.state == BROKEN for result in found_):
-                alone = group + alone
-            else:
+        if together:
+            found_ = self._try(scene, kind, together)
+            # One that ended early has not tried them all, and one that broke something does not say which did.
+            outlived = all(r.state == HELD and r.ended == self.healthy[scene.name].outcome for r in found_)
+            if outlived or len(together) == 1:
                 yield from found_
+            else:
+                alone = together + alone
         for pair in alone:
             yield from self._try(scene, kind, [pair])
 
@@ -106,10 +108,13 @@ class Matrix:
         results = []
         for task, _ in group:
             at = [n for n, (other, _) in enumerate(flat) if other is task]
-            if not sum(played.used[n] for n in at):
+            entered = (task.machine, task.name) in played.passed
+            if entered and not sum(played.used[n] for n in at):
                 results.append(Result(task=str(task), kind=kind.name, state=NOT_APPLICABLE, scene=scene.name,
-                                      why="it made no such call while it was at work"))
+                                      ended=played.outcome, why="it made no such call while it was at work"))
                 continue
+            if not entered:
+                wrong = [*wrong, f"{task} was not reached"]
             results.append(Result(task=str(task), kind=kind.name, state=BROKEN if wrong else HELD, scene=scene.name,
                                   ended=played.outcome, why="; ".join(wrong), seconds=round(seconds, 2),
                                   shared=len(group)))

@@ -61,7 +61,11 @@ class Machines:
         known = {machine["name"] for machine in sfn.list_state_machines()["stateMachines"]}
         if name not in known:
             described = self._described(RETRAIN)
-            definition = {**json.loads(described["definition"]), "StartAt": state}
+            definition = json.loads(described["definition"])
+            # No state may be out of reach, so the old way in stays beside the new one.
+            enter = {"Type": "Choice", "Default": state, "Choices": [
+                {"Variable": "$.mode", "IsPresent": True, "Next": definition["StartAt"]}]}
+            definition |= {"StartAt": "Enter", "States": {"Enter": enter, **definition["States"]}}
             sfn.create_state_machine(name=name, definition=json.dumps(definition), roleArn=described["roleArn"])
         return name
 
