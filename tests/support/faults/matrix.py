@@ -3,7 +3,7 @@
 A pair is a task and a kind of fault. A kind that is meant to be outlived is carried at every task of a scene by one
 execution; when that does not hold, each of its pairs is tried alone, so that the pair at fault is named. Any other
 pair has an execution of its own. After every execution the invariants are checked, and when it ended otherwise than a
-healthy one, the same work is started once more without the fault and has to reach the healthy end.
+healthy one or left its lease, the same work is started once more without the fault and has to reach the healthy end.
 """
 
 from __future__ import annotations
@@ -37,6 +37,13 @@ class Result:
     shared: int = 1  # how many pairs the execution carried
 
 
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    scene: Scene
+    kind: Kind
+    tasks: tuple[Task, ...]
+
+
 @dataclass
 class Matrix:
     stage: Stage
@@ -50,7 +57,7 @@ class Matrix:
             self.stage.prepare(scene)
             before = invariants.look(self.stage.jp)
             played = self.stage.play(scene, run_id=self.stage.new_run())
-            wrong = self._settled(before, played)
+            wrong = self.settled(before, played)
             assert not wrong, f"{scene.name} does not hold without a fault of ours: {wrong}"
             self.healthy[scene.name] = played
             by_key = {(task.machine, task.name): task for task in self.stage.machines.tasks}
@@ -62,16 +69,16 @@ class Matrix:
         """Tasks that no scene passes: a new state needs a scene."""
         return [str(task) for task in self.stage.machines.tasks if task not in self._scene_of]
 
-    def results(self, kinds: Sequence[Kind] = KINDS, tasks: Sequence[Task] | None = None) -> Iterator[Result]:
-        chosen = [task for task in tasks or self.stage.machines.tasks if task in self._scene_of]
-        for scene in SCENES:
-            here = [task for task in chosen if self._scene_of[task] is scene]
-            for kind in kinds:
-                yield from self._row(scene, kind, here)
+    def rows(self, kinds: Sequence[Kind] = KINDS, tasks: Sequence[Task] | None = None) -> list[Row]:
+        """What is tried together: the tasks of a scene with one kind of fault."""
+        chosen = [task for task in (self.stage.machines.tasks if tasks is None else tasks) if task in self._scene_of]
+        found = [Row(scene=scene, kind=kind, tasks=tuple(task for task in chosen if self._scene_of[task] is scene))
+                 for scene in SCENES for kind in kinds]
+        return [row for row in found if row.tasks]
 
-    def _row(self, scene: Scene, kind: Kind, tasks: Sequence[Task]) -> Iterator[Result]:
-        seen = Seen(machines=self.stage.machines, calls=lambda task: calls_of(
-            self.healthy[scene.name], task, self._machine(scene)))
+    def try_row(self, row: Row) -> Iterator[Result]:
+        scene, kind, tasks = row.scene, row.kind, row.tasks
+        seen = self.seen(row)
         armed: list[tuple[Task, list[Fault]]] = []
         for task in tasks:
             found = kind.rule(task, seen)
@@ -84,13 +91,19 @@ class Matrix:
         if together:
             found_ = self._try(scene, kind, together)
             # One that ended early has not tried them all, and one that broke something does not say which did.
-            outlived = all(r.state == HELD and r.ended == self.healthy[scene.name].outcome for r in found_)
+            outlived = all(r.state != BROKEN and r.ended == self.healthy[scene.name].outcome for r in found_)
             if outlived or len(together) == 1:
                 yield from found_
             else:
                 alone = together + alone
         for pair in alone:
             yield from self._try(scene, kind, [pair])
+
+    def seen(self, row: Row) -> Seen:
+        """What the rules may look at."""
+        scene = row.scene
+        return Seen(machines=self.stage.machines, calls=lambda task: calls_of(
+            self.healthy[scene.name], task, self._machine(scene)))
 
     def _machine(self, scene: Scene) -> str:
         return self.stage.machines.entered_at(scene.entry) if scene.entry else RETRAIN
@@ -100,9 +113,9 @@ class Matrix:
         began, before, run_id = time.monotonic(), invariants.look(self.stage.jp), self.stage.new_run()
         flat = [(task, fault) for task, faults in group for fault in faults]
         played = self.stage.play(scene, run_id=run_id, faults=flat)
-        wrong = self._settled(before, played)
+        wrong = self.settled(before, played)
         expected = self.healthy[scene.name].outcome
-        if played.outcome != expected:
+        if played.outcome != expected or not self.stage.jp.lease_is_free():
             wrong += self._again(scene, run_id)
         seconds = time.monotonic() - began
         results = []
@@ -126,7 +139,7 @@ class Matrix:
         """The same work without the fault reaches the healthy end, and what serves is what the pointer names."""
         before = invariants.look(self.stage.jp)
         played = self.stage.play(scene, run_id=run_id, try_=2)
-        wrong = self._settled(before, played)
+        wrong = self.settled(before, played)
         expected, after = self.healthy[scene.name].outcome, invariants.look(self.stage.jp)
         if played.outcome != expected:
             wrong.append(f"started again it ended as {played.outcome}, not {expected}")
@@ -134,7 +147,7 @@ class Matrix:
             wrong.append(f"after that version {after.answers or 'none'} serves, the pointer names {after.version}")
         return [f"again: {text}" for text in wrong]
 
-    def _settled(self, before: invariants.World, played: Played) -> list[str]:
+    def settled(self, before: invariants.World, played: Played) -> list[str]:
         """What is broken for longer than it takes to settle."""
         with suppress(AssertionError):  # the invariants say what is left
             eventually(lambda: not list(invariants.left_running(self.stage.jp)), within_s=_SETTLE_S)

@@ -44,15 +44,17 @@ def _steer(state: str, kind: str, **more: Any) -> tuple[str, Fault]:
 
 
 _NO_SSM = {"service": "ssm", "operation": "*"}
+RECONCILE = Scene(name="reconcile", body={"mode": "reconcile", "trigger": "spec-change"})
+ROLL_BACK = Scene(name="roll back", body={"mode": "rollback"})
 PROMOTE = Scene(name="promote", entry=JUDGE)
-# The cheapest first: a task is tried in the first scene that passes it.
+# A task is tried in the first scene that passes it: where most is at stake, and no training where none is needed.
 SCENES = (
-    Scene(name="reconcile", body={"mode": "reconcile", "trigger": "spec-change"}),
+    PROMOTE,
+    ROLL_BACK,
+    RECONCILE,
     Scene(name="no new labels", body={"mode": "retrain", "trigger": "weekly"}),
     Scene(name="a run fails", body={"mode": "retrain", "trigger": "weekly"},
           steers=(_steer("retrain/PlanRun", "error"),)),
-    PROMOTE,
-    Scene(name="roll back", body={"mode": "rollback"}),
     Scene(name="retrain", body={"mode": "retrain", "hyperparameters": BRIEF}),
     Scene(name="training is stopped", body={"mode": "retrain", "hyperparameters": BRIEF},
           steers=(_steer("retrain/DescribePipeline", "error"),)),
@@ -104,6 +106,10 @@ class Stage:
         self.jp.wait_for_state(arn, "PublishSignedCopy")
         with self.jp.flag(promotion_flag(SLUG).name, False):
             self.jp.finish(arn)
+        self.record_from(arn)
+
+    def record_from(self, arn: str) -> None:
+        """An execution that trained and published, whatever became of it then."""
         pages = self.jp.aws.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
         for event in (event for page in pages for event in page["events"]):
             if "stateEnteredEventDetails" in event:
