@@ -71,7 +71,24 @@ def release_and_promote(*, brings: Mapping[str, str], next_: str, on_error: str)
         "Promote": asl.function("Promote", promotion("promote", {
             "version.$": "$.published.version", "manifest_sha256.$": "$.published.manifest_sha256",
             "model_uri.$": "$.published.model_uri", "model_package_arn.$": "$.published.model_package_arn", **brings,
-        }), result="$.promoted", fields=("promoted", "version"), next_=next_, on_error=on_error),
+        }), result="$.promoted", fields=("promoted", "version"), next_=next_,
+            on_error=[asl.catch("RegistryNotTold", "RegistryNotTold"), asl.catch(on_error)]),
+        **registry_not_told("", next_=next_),
+    }
+
+
+def registry_not_told(of: str, *, next_: str) -> States:
+    """The pointer has moved: a run that then fails would be started again, and a second roll-back goes further back.
+
+    So it goes on, and on-call brings the registry's approvals up to date.
+    """
+    return {
+        f"RegistryNotTold{of}": asl.put({"promoted": True, "version.$": "$.release.version"}, at="$.promoted",
+                                        next_=f"NotifyRegistryNotTold{of}"),
+        f"NotifyRegistryNotTold{of}": asl.notify(
+            "Registry not told", "States.Format('{}: run {} moved the pointer to version {}, but the model registry "
+            "could not be told: approve that version there and, after a roll-back, reject the one that was left. "
+            "Execution: {}', $.story, $.run_id, $.release.version, $.execution)", next_=next_),
     }
 
 

@@ -132,14 +132,17 @@ def _judgement() -> States:
 
 def _rollback(*, home: bool) -> States:
     """No kill switch is read: going back is how an incident commander gets out of a freeze."""
+    next_ = "Announce" if home else "AsRolledBack"
     return {
         "RollBackToPrevious": release_child(
             "", {"version": "previous", "heed_switches": False, "undo": False}, next_="PromotePrevious",
             on_error="MarkRollBackFailed", result="$.release"),
         "MarkRollBackFailed": asl.put(True, at="$.serving_touched", next_=FAILURE),
-        "PromotePrevious": asl.function("Promote", promotion("rollback", {"version.$": "$.release.version"}),
-                                        result="$.promoted", fields=("promoted", "version"),
-                                        next_="Announce" if home else "AsRolledBack", on_error="MarkRollBackFailed"),
+        "PromotePrevious": asl.function(
+            "Promote", promotion("rollback", {"version.$": "$.release.version"}), result="$.promoted",
+            fields=("promoted", "version"), next_=next_,
+            on_error=[asl.catch("RegistryNotToldOfPrevious", "RegistryNotTold"), asl.catch("MarkRollBackFailed")]),
+        **leased_run.registry_not_told("OfPrevious", next_=next_),
     }
 
 

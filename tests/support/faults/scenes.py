@@ -43,6 +43,7 @@ def _steer(state: str, kind: str, **more: Any) -> tuple[str, Fault]:
     return state, {"kind": kind, **more}
 
 
+_NO_REGISTRY = {"service": "sagemaker", "operation": "*ModelPackage*"}
 _NO_SSM = {"service": "ssm", "operation": "*"}
 RECONCILE = Scene(name="reconcile", body={"mode": "reconcile", "trigger": "spec-change"})
 ROLL_BACK = Scene(name="roll back", body={"mode": "rollback"})
@@ -65,6 +66,9 @@ SCENES = (
     Scene(name="switched off during the release", entry=JUDGE,
           steers=(_steer("release/ReadSwitches", "error", **_NO_SSM),)),
     Scene(name="not announced", entry=JUDGE, steers=(_steer("retrain/Announce", "error"),)),
+    Scene(name="registry not told", entry=JUDGE, steers=(_steer("retrain/Promote", "error", **_NO_REGISTRY),)),
+    Scene(name="registry not told of a roll-back", body={"mode": "rollback"},
+          steers=(_steer("retrain/PromotePrevious", "error", **_NO_REGISTRY),)),
     Scene(name="a model's answer is lost", entry=JUDGE,
           steers=(_steer("release/CreateModel", "lose_answer", times=1),)),
     Scene(name="a config's answer is lost", entry=JUDGE,
