@@ -17,9 +17,10 @@ PERMANENT_ERRORS = (
     "LeaseLost", "SignatureInvalid", "EvidenceMissing", "NeverPromoted", "VersionRejected", "OlderVersion",
     "PointerMoved", "InvalidInput", "States.ParameterPathFailure", "States.Permissions",
 )
-# How a StartExecution that was throttled, timed out or met a 5xx comes.
-_NOT_STARTED = ("StepFunctions.AWSStepFunctionsException", "StepFunctions.ExecutionLimitExceededException",
-                "StepFunctions.SdkClientException")
+# How a StartExecution that was throttled, timed out or met a 5xx comes. The limit's name is that of AWS's page "Start
+# workflow executions from a task state"; the exception's own name is there in case.
+_NOT_STARTED = ("StepFunctions.AWSStepFunctionsException", "StepFunctions.SdkClientException",
+                "StepFunctions.ExecutionLimitExceeded", "StepFunctions.ExecutionLimitExceededException")
 _BACKOFF = {"IntervalSeconds": 2, "BackoffRate": 2.0, "MaxDelaySeconds": 60, "JitterStrategy": "FULL"}
 
 

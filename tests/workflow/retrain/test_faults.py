@@ -70,3 +70,19 @@ def test_a_run_that_fails_in_the_middle_of_a_release_leaves_the_old_version_whol
     assert sum(played.used) > 0
     assert matrix.settled(before, played) == []
     assert invariants.look(jp) == before
+
+
+def test_a_roll_back_that_the_registry_does_not_hear_of_is_done_and_on_call_is_told(
+        jp: Deployed, matrix: Matrix) -> None:
+    """As a failure it would be started again, and a second roll-back goes further back."""
+    stage = matrix.stage
+    jp.with_previous()
+    before = invariants.look(jp)
+    assert before.pointer is not None
+    (task,) = (t for t in stage.machines.tasks if str(t) == "retrain/PromotePrevious")
+    deaf = {"service": "sagemaker", "operation": "*ModelPackage*", "kind": "error"}
+    played = stage.play(ROLL_BACK, run_id=stage.new_run(), faults=[(task, deaf)])
+    assert (played.outcome, played.used[0] > 0) == (events.ROLLED_BACK, True)
+    assert matrix.settled(before, played) == []
+    assert invariants.told_on_call(played)
+    assert jp.pointer()["version"] == before.pointer["previous"]["version"] == jp.ask()["model_version"]
