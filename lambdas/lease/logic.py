@@ -54,7 +54,9 @@ def take(
         holder, now=now, expires_at=expires_at, preempt=preempt
     )
     if held is None:
-        other = store.read().holder
-        if other and has_ended(other):
-            held = store.take_over(holder, after=other, expires_at=expires_at)
+        other = store.read()
+        if other.holder == holder:
+            return True, other  # delivered twice at the same time: the other delivery was quicker
+        if other.holder and has_ended(other.holder):
+            held = store.take_over(holder, after=other.holder, expires_at=expires_at)
     return (True, held) if held else (False, store.read())

@@ -88,16 +88,20 @@ class Matrix:
                 armed.append((task, found))
         together = [pair for pair in armed if kind.outlived and (kind.name != "killed" or pair[0].function)]
         alone = [pair for pair in armed if pair not in together]
+        shared: list[Result] = []
         if together:
-            found_ = self._try(scene, kind, together)
+            shared = self._try(scene, kind, together)
             # One that ended early has not tried them all, and one that broke something does not say which did.
-            outlived = all(r.state != BROKEN and r.ended == self.healthy[scene.name].outcome for r in found_)
-            if outlived or len(together) == 1:
-                yield from found_
-            else:
+            if all(r.state != BROKEN and r.ended == self.healthy[scene.name].outcome for r in shared):
+                yield from shared
+                shared = []
+            elif len(together) > 1:
                 alone = together + alone
-        for pair in alone:
-            yield from self._try(scene, kind, [pair])
+        results = [result for pair in alone for result in self._try(scene, kind, [pair])]
+        # What only their meeting breaks is broken, too.
+        blamed = {r.task for r in shared if r.state == BROKEN} if not any(r.state == BROKEN for r in results) else set()
+        yield from (r for r in results if r.task not in blamed)
+        yield from (r for r in shared if r.task in blamed or len(together) == 1)
 
     def seen(self, row: Row) -> Seen:
         """What the rules may look at."""

@@ -62,6 +62,19 @@ def test_the_token_grows_with_every_new_holder_and_stays_for_the_same_one() -> N
     assert took("d", 14) == (True, Lease(holder="d", token=4)), "c has ended and never gave back"
 
 
+def test_of_two_deliveries_at_the_same_time_both_are_told_that_the_lease_is_theirs() -> None:
+    """Each finds nothing to renew, one acquires; as a no, the other one would end the run as skipped."""
+
+    class Twin(MemoryLease):
+        def renew(self, holder: str, *, expires_at: int) -> Lease | None:
+            self.acquire(holder, now=0, expires_at=expires_at, preempt=False)  # the quicker one, just after we looked
+            return None
+
+    store = Twin()
+    assert take(store, holder="a", now=0, ttl_s=10, preempt=False, has_ended=lambda _: False) == (
+        True, Lease(holder="a", token=1))
+
+
 def lease(action: str, holder: str, context: Any, **more: Any) -> dict[str, Any]:
     return handler({"action": action, "story": STORY, "holder": holder, **more}, context)
 
