@@ -181,14 +181,18 @@ def _endings() -> States:
 
 def _failure() -> States:
     return {
-        FAILURE: asl.choose(asl.present("$.pipeline.arn", "StopPipeline"), default=leased_run.SERVING_TOUCHED),
-        # One that has ended can't be stopped: that error leads on, too.
+        # One that has ended can't be stopped, and serving must not wait for tries that are in vain.
+        FAILURE: asl.choose(
+            asl.both(asl.present("$.pipeline.now.status", ""), asl.equals("$.pipeline.now.status", "Succeeded", ""),
+                     leased_run.SERVING_TOUCHED),
+            asl.present("$.pipeline.arn", "StopPipeline"), default=leased_run.SERVING_TOUCHED),
+        # SageMaker says "not running" and "slow down" by one error name, so both are tried again: a training that
+        # goes on costs more than a few seconds.
         "StopPipeline": asl.call(
             "sagemaker", "stopPipelineExecution",
             {"PipelineExecutionArn.$": "$.pipeline.arn", "ClientRequestToken.$": "$.plan.client_token"},
             next_=leased_run.SERVING_TOUCHED, on_error=[asl.catch(leased_run.SERVING_TOUCHED, result="$.stop_error")],
-            result=None,
-            retry=asl.retries(attempts=2, permanent=(*asl.PERMANENT_ERRORS, "SageMaker.SageMakerException"))),
+            result=None),
         **leased_run.failure(
             subject="Retrain failed",
             message="States.Format('{}: run {} ({}) failed: {}. Execution: {}', $.story, $.run_id, "

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tests.support.deployment import PATIENCE_S
 from tests.support.embedded import eventually
 from tests.support.faults import invariants
 from tests.support.faults.kinds import KINDS, Fault, Kind, NotApplicable, Seen
@@ -153,6 +154,9 @@ class Matrix:
 
     def settled(self, before: invariants.World, played: Played) -> list[str]:
         """What is broken for longer than it takes to settle."""
+        stops = [c["status"] for c in played.calls if c["operation"] == "StopPipelineExecution"]
+        # What SageMaker refuses to stop ends by itself, and on-call was told.
+        within_s = PATIENCE_S if stops and 200 not in stops and invariants.told_on_call(played) else _SETTLE_S
         with suppress(AssertionError):  # the invariants say what is left
-            eventually(lambda: not list(invariants.left_running(self.stage.jp)), within_s=_SETTLE_S)
+            eventually(lambda: not list(invariants.left_running(self.stage.jp)), within_s=within_s)
         return invariants.broken(self.stage.jp, before, played)

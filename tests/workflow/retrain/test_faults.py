@@ -63,7 +63,7 @@ def test_a_run_that_fails_in_the_middle_of_a_release_leaves_the_old_version_whol
     (found,) = (t for t in stage.machines.tasks if str(t) == task)
     faults = BY_NAME[kind].rule(found, matrix.seen(Row(scene=scene, kind=BY_NAME[kind], tasks=(found,))))
     assert isinstance(faults, list)
-    jp.with_previous()
+    stage.prepare(scene)
     before = invariants.look(jp)
     played = stage.play(scene, run_id=stage.new_run(), faults=[(found, fault) for fault in faults])
     assert played.outcome == events.FAILED
@@ -76,7 +76,7 @@ def test_a_roll_back_that_the_registry_does_not_hear_of_is_done_and_on_call_is_t
         jp: Deployed, matrix: Matrix) -> None:
     """As a failure it would be started again, and a second roll-back goes further back."""
     stage = matrix.stage
-    jp.with_previous()
+    stage.prepare(ROLL_BACK)
     before = invariants.look(jp)
     assert before.pointer is not None
     (task,) = (t for t in stage.machines.tasks if str(t) == "retrain/PromotePrevious")
