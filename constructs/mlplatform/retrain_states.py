@@ -107,7 +107,8 @@ def _training() -> States:
             asl.equals("$.pipeline.now.status", "Succeeded", "JudgeCandidate"),
             asl.equals("$.pipeline.now.status", "Executing", "WaitPipeline"),
             asl.equals("$.pipeline.now.status", "Stopping", "WaitPipeline"), default="PipelineFailed"),
-        "PipelineFailed": asl.put({"Error": "PipelineFailed"}, at="$.error", next_=FAILURE),
+        # It has ended: there is nothing to stop.
+        "PipelineFailed": asl.put({"Error": "PipelineFailed"}, at="$.error", next_=leased_run.SERVING_TOUCHED),
     }
 
 
