@@ -31,7 +31,7 @@ from benchmarks.common import ROOT, write
 from tests.support.deployment import deployed
 from tests.support.faults.kinds import KINDS
 from tests.support.faults.matrix import BROKEN, HELD, NOT_APPLICABLE, Matrix, Result
-from tests.support.faults.scenes import SCENES, Stage, put_cheap_spec
+from tests.support.faults.scenes import SCENES, Stage, put_canary
 from tests.support.faults.tasks import Machines
 
 MARKS = {HELD: "held", BROKEN: "[red]BROKEN[/red]", NOT_APPLICABLE: "-"}
@@ -41,7 +41,7 @@ def work(folder: Path, kinds: Sequence[str], tasks: Sequence[str], share: tuple[
     """One worker's share: (its number, how many there are)."""
     with deployed(folder / f"jp{share[0]}") as jp:
         stage = Stage(machines=Machines(jp))
-        put_cheap_spec(jp)
+        put_canary(jp, bake_s=60, termination_wait_s=60)  # what is tried is the machine, not its patience
         stage.record()
         matrix = Matrix(stage=stage, progress=lambda text: print(f"[{share[0]}] {text}", flush=True))
         matrix.rehearse()

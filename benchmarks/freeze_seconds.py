@@ -39,6 +39,7 @@ from fabric import Fabric
 from fabric.serving_version import FLAG_TTL_S, ServingVersion
 from tests.support.deployment import SLUG, STORY, Deployed, deployed
 from tests.support.embedded import eventually
+from tests.support.faults.scenes import put_canary
 from tests.support.receiving import Regions, receiving
 
 SLACK_S = 5.0
@@ -195,6 +196,8 @@ def thaw(jp: Deployed, us: Deployed, serving: ServingVersion) -> None:
 
 def measure(folder: Path, rounds: int) -> list[dict[str, float]]:
     with deployed(folder / "jp") as jp:
+        # Half a minute on this clock, so that a slow machine still finds the canary in flight.
+        put_canary(jp, bake_s=3_600, termination_wait_s=3_600)
         run = jp.run(brief=True, reason="first promotion")
         if run.outcome != events.PROMOTED:
             raise RuntimeError(f"the first run ended as {run.outcome}: {run.errors}")

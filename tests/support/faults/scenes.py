@@ -200,17 +200,13 @@ def calls_of(played: Played, task: Task, machine: str) -> tuple[Call, ...]:
     return tuple(c for c in played.calls if c["role"].endswith(f"/{task.function}") and where in c["states"])
 
 
-def cheap_spec(spec: dict[str, Any]) -> dict[str, Any]:
-    """A serving spec whose canary bakes for seconds: what is tried here is the machine, not the patience."""
-    return {**spec, "canary": {**spec["canary"], "bake_s": 60, "termination_wait_s": 60}}
-
-
-def put_cheap_spec(jp: Deployed) -> None:
-    """Its change starts a reconcile run; back when that has ended."""
+def put_canary(jp: Deployed, *, bake_s: int, termination_wait_s: int) -> None:
+    """Another canary in the serving spec, whose change starts a reconcile run; back when that has ended."""
     ssm, name = jp.aws.client("ssm"), naming.serving_spec_parameter(SLUG)
     spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+    spec["canary"] |= {"bake_s": bake_s, "termination_wait_s": termination_wait_s}
     known = jp.runs()
-    ssm.put_parameter(Name=name, Value=json.dumps(cheap_spec(spec), sort_keys=True, separators=(",", ":")),
-                      Type="String", Overwrite=True)
+    ssm.put_parameter(Name=name, Value=json.dumps(spec, sort_keys=True, separators=(",", ":")), Type="String",
+                      Overwrite=True)
     new = eventually(lambda: jp.runs().keys() - known.keys(), within_s=60)
     jp.finish(jp.runs()[new.pop()])
