@@ -18,9 +18,10 @@ import argparse
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import MutableSequence, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ from tests.support.faults.tasks import Machines
 MARKS = {HELD: "held", BROKEN: "[red]BROKEN[/red]", NOT_APPLICABLE: "-"}
 
 
-def work(folder: Path, kinds: Sequence[str], tasks: Sequence[str], share: tuple[int, int]) -> list[Result]:
-    """One worker's share: (its number, how many there are)."""
+def work(folder: Path, kinds: Sequence[str], tasks: Sequence[str], share: tuple[int, int],
+         results: MutableSequence[Result]) -> None:
+    """One worker's share: (its number, how many there are). Results are kept as they come."""
     with deployed(folder / f"jp{share[0]}") as jp:
         stage = Stage(machines=Machines(jp))
         put_canary(jp, bake_s=60, termination_wait_s=60)  # what is tried is the machine, not its patience
@@ -50,7 +52,8 @@ def work(folder: Path, kinds: Sequence[str], tasks: Sequence[str], share: tuple[
             raise RuntimeError(f"no scene passes {', '.join(unreached)}: add one to tests/support/faults/scenes.py")
         chosen = [task for task in stage.machines.tasks if not tasks or str(task) in tasks]
         wanted = [kind for kind in KINDS if not kinds or kind.name in kinds]
-        return [result for row in matrix.rows(wanted, chosen)[share[0]::share[1]] for result in matrix.try_row(row)]
+        for row in matrix.rows(wanted, chosen)[share[0]::share[1]]:
+            results.extend(matrix.try_row(row))
 
 
 def shown(results: Sequence[Result]) -> Table:
@@ -84,17 +87,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     build, began = ROOT / "build", time.monotonic()
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build, prefix=".bench-") as scratch:
-        shares = [(number, arguments.workers) for number in range(arguments.workers)]
-        with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-            results = [result for found in pool.map(partial(work, Path(scratch), kinds, tasks), shares)
-                       for result in found]
+        spawn = multiprocessing.get_context("spawn")
+        with spawn.Manager() as manager, ProcessPoolExecutor(arguments.workers, mp_context=spawn) as pool:
+            shared = manager.list()
+            done = [pool.submit(work, Path(scratch), kinds, tasks, (number, arguments.workers), shared)
+                    for number in range(arguments.workers)]
+            stopped = [failure for failure in (each.exception() for each in done) if failure is not None]
+            results = list(shared)
+    for failure in stopped:
+        traceback.print_exception(failure)
     Console(width=200).print(shown(results))
     found = extra(results, time.monotonic() - began, arguments.workers)
     held = 100 * found["pairs_held"] / found["pairs_tried"]
     for result in (result for result in results if result.state == BROKEN):
         print(f"BROKEN {result.task} x {result.kind}: {result.why}")
     write("fault_matrix", unit="% held", better="higher", ours=held, peers={}, extra=found,
-          limits={"100 % of the pairs": held == 100},
+          limits={"100 % of the pairs": held == 100, "every worker came to its end": not stopped},
           workload=f"{found['pairs_tried']} pairs of task and fault in the embedded AWS, brief training")
 
 
