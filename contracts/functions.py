@@ -19,7 +19,7 @@ class NoEnv(Environment):
 @dataclass(frozen=True, kw_only=True)
 class LeaseEnv(Environment):
     CONTROL_TABLE: str
-    LEASE_TTL_S: int  # longer than the longest execution; a crashed holder blocks this long at most
+    LEASE_TTL_S: int  # longer than the longest execution; a holder that can't be asked about blocks this long at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,8 @@ _READ_OBJECTS = ("s3:GetObject", "s3:ListBucket")
 
 LEASE = FunctionContract(
     name="lease", environment=LeaseEnv, shared=True,
-    actions=("dynamodb:GetItem", "dynamodb:UpdateItem", *_KMS_DATA),
+    # DescribeExecution: has the holder that is in the way ended?
+    actions=("dynamodb:GetItem", "dynamodb:UpdateItem", "states:DescribeExecution", *_KMS_DATA),
 )
 KILL_SWITCHES = FunctionContract(
     name="kill_switches", environment=NoEnv, shared=True, actions=("ssm:GetParameters",),

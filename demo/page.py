@@ -69,6 +69,7 @@ def render(report: dict[str, Any]) -> str:
             quality(report, story),
             gates(story),
             executions(story),
+            faults(report),
             honesty(report),
         )
     )
@@ -210,6 +211,25 @@ def executions(story: dict[str, Any]) -> str:
         "click a run to see the states that it passed.</p><table><thead><tr><th>run</th><th>outcome</th>"
         "<th "
         f'class="n">s</th><th>states</th></tr></thead><tbody>{rows or nothing(4)}</tbody></table></section>'
+    )
+
+
+def faults(report: dict[str, Any]) -> str:
+    """The fault matrix by kind, when the benchmark was run; it is no part of the demo, and says so."""
+    found = report.get("fault_matrix")
+    if not found:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(found['says'][name])}</td>"
+        f"<td><b>{kind['held']}</b> of {kind['tried']}</td></tr>"
+        for name, kind in found["kinds"].items()
+    )
+    held, tried = (sum(kind[what] for kind in found["kinds"].values()) for what in ("held", "tried"))
+    return (
+        f"<section><h2>Faults at every task: {held} of {tried} pairs held</h2>"
+        f'<table class="honest"><tbody>{rows}</tbody></table>'
+        f'<p class="foot">Measured apart from this demo by <code>python -m benchmarks.fault_matrix</code>; '
+        f"{found['not_applicable']} pairs of task and fault make no sense and are not counted.</p></section>"
     )
 
 

@@ -21,6 +21,8 @@ from contracts import naming
 from demo import page
 from demo.stage import Stage
 
+FAULT_MATRIX = Path(__file__).resolve().parents[1] / "build" / "bench" / "fault_matrix.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SceneResult:
@@ -63,7 +65,21 @@ def collect(stage: Stage, scenes: Sequence[SceneResult], *, seconds: float) -> d
             "taxonomy": evaluation.get("taxonomy", {}).get("name"),
         },
         "timings": {name: round(value, 1) for name, value in stage.timings.items()},
+        "fault_matrix": fault_matrix(FAULT_MATRIX),
     }
+
+
+def fault_matrix(path: Path) -> dict[str, Any] | None:
+    """What `python -m benchmarks.fault_matrix` measured on this checkout, by kind of fault; None when nobody ran it."""
+    if not path.exists():
+        return None
+    measured = json.loads(path.read_text("utf-8"))
+    kinds: dict[str, dict[str, int]] = {name: {"held": 0, "tried": 0} for name in measured["kinds"]}
+    for pair in measured["pairs"]:
+        if pair["state"] != "not applicable":
+            kinds[pair["kind"]]["tried"] += 1
+            kinds[pair["kind"]]["held"] += pair["state"] == "held"
+    return {"says": measured["kinds"], "kinds": kinds, "not_applicable": measured["pairs_not_applicable"]}
 
 
 def serving_now(stage: Stage) -> tuple[dict[str, Any] | None, dict[str, Any], dict[str, Any]]:

@@ -1,4 +1,14 @@
-"""Faults on purpose: the next calls of a service fail, are denied, are slow or lose their answer.
+"""Faults on purpose: what the next calls of a service meet.
+
+| kind | the call | the caller |
+|---|---|---|
+| throttle, error, deny | does not happen | gets 400, 500 or 403 |
+| delay | happens after `seconds` | waits |
+| lose_answer | happens | gets 500 |
+| twice | happens twice at the same time | gets the better answer |
+| timeout | does not happen; an invoked function waits in vain for its first AWS call | gets 504 after `seconds` |
+| kill | happens | is a Lambda worker: is killed before it hears of it; else the running jobs' processes are |
+| roll_back | UpdateEndpoint or CreateEndpoint happens, its fleet never serves | gets the usual answer |
 
 One kind is about no call: `starve` on the service `container` leaves the next containers that serve a model too
 little CPU, so that each answer takes `seconds` longer or more. It lasts as long as the container.
@@ -9,36 +19,46 @@ from __future__ import annotations
 import itertools
 import threading
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
-KINDS = ("throttle", "error", "deny", "lose_answer", "delay", "starve")
+KINDS = (
+    "throttle", "error", "deny", "lose_answer", "delay", "twice", "timeout", "kill", "roll_back", "starve",
+)
 CONTAINER = "container"
-_FIELDS = {"service", "operation", "kind", "times", "role", "seconds"}
+_FIELDS = {"service", "operation", "kind", "times", "role", "seconds", "state"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One AWS call as it arrived. `role` is the caller's role name, `root` for the deployer."""
+    """One AWS call as it arrived. `role` is the caller's role name and session, `root` for the deployer.
+
+    `states`: MACHINE/STATE of every execution that is in a task at this moment.
+    """
 
     service: str
     operation: str
     resource: str
     role: str
+    states: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
 class Fault:
     fault_id: str
     service: str
-    operation: str = "*"
+    operation: str = "*"  # may hold wildcards
     kind: str = "error"
     times: int | None = None  # None: until cleared
     role: str | None = None  # a part of the role's name
     seconds: float = 0.0
+    state: str | None = None  # MACHINE/STATE: only while an execution is in it
+    used: int = 0
 
     def hits(self, call: Call) -> bool:
-        return (self.service == call.service and self.operation in ("*", call.operation)
-                and (self.role is None or self.role in call.role) and self.times != 0)
+        return (self.service == call.service and fnmatchcase(call.operation, self.operation)
+                and (self.role is None or self.role in call.role) and self.times != 0
+                and (self.state is None or self.state in call.states))
 
 
 class Faults:
@@ -65,6 +85,10 @@ class Faults:
             self._faults.append(fault)
         return fault
 
+    def listed(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return [dict(vars(fault)) for fault in self._faults]
+
     def clear(self) -> int:
         with self._lock:
             count = len(self._faults)
@@ -76,6 +100,7 @@ class Faults:
         with self._lock:
             for fault in self._faults:
                 if fault.hits(call):
+                    fault.used += 1
                     if fault.times is not None:
                         fault.times -= 1
                     return fault

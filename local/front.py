@@ -9,16 +9,19 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from local import api_actions, object_keys
+from local import api_actions, functions, object_keys
 from local.config import LocalConfig
 from local.events import schedules
 from local.faults import FAULTS, Call, Fault
 from local.peers import Peers
+from local.states import engine
 
 _KEPT_CALLS = 20_000
 _ALIASES = {"monitoring": "cloudwatch"}  # the router's name -> the name that people use
 _CODES = {"throttle": ("ThrottlingException", "Rate exceeded", 400),
-          "error": ("InternalFailure", "The request processing has failed because of an internal error.", 500)}
+          "error": ("InternalFailure", "The request processing has failed because of an internal error.", 500),
+          "timeout": ("RequestTimeout", "No answer came in time.", 504)}
+_CARRIED_OUT = ("twice", "kill", "roll_back")
 
 
 _insecure: contextvars.ContextVar[bool] = contextvars.ContextVar("_insecure", default=False)
@@ -65,6 +68,7 @@ class Front:
             return refused or await self._dispatch(method, path, headers, body, query, request_id)
 
         answer = await self._with_fault(fault, call, action, headers, request_id, go_on)
+        await functions.hold(call.role)
         if not any(name.lower() == "x-amzn-requestid" for name in answer[1]):
             answer[1]["x-amzn-requestid"] = request_id  # ministack leaves it out of a denial, and clients read it
         self.calls.append({**vars(call), "status": answer[0], **({"fault": fault.kind} if fault else {})})
@@ -94,6 +98,13 @@ class Front:
         if fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
             return await go_on()
+        if fault.kind in _CARRIED_OUT:
+            return await self._carried_out(fault, call, go_on)
+        if fault.kind == "timeout":
+            if call.operation == "InvokeFunction":
+                with functions.hanging(call.resource, fault.seconds):
+                    return await go_on()
+            await asyncio.sleep(fault.seconds)
         if fault.kind == "lose_answer":
             await go_on()
         from ministack.core.iam_actions import access_denied_response
@@ -102,10 +113,26 @@ class Front:
         router_name = _router_name(call.service)
         if fault.kind == "deny":
             return access_denied_response(router_name, action, principal, request_id, headers=headers)
-        code, text, status = _CODES["throttle" if fault.kind == "throttle" else "error"]
+        code, text, status = _CODES.get(fault.kind, _CODES["error"])
         _, error_headers, error_body = access_denied_response(
             router_name, action, principal, request_id, error_code=code, message=text, headers=headers)
         return status, error_headers, error_body
+
+    async def _carried_out(self, fault: Fault, call: Call, go_on: Any) -> Any:
+        """Faults of which the answer says nothing."""
+        from local.sagemaker import jobs, rollout
+
+        if fault.kind == "twice":
+            return min(await asyncio.gather(go_on(), go_on()), key=_how_bad)
+        if fault.kind == "roll_back":
+            with rollout.doomed(call.resource.rpartition("/")[2]) as doom:
+                answer = await go_on()
+                doom(answer[0] == 200)
+            return answer
+        answer = await go_on()
+        if not functions.kill_worker(call.role):
+            jobs.kill_running()
+        return answer
 
     def _identify(self, method: str, path: str, headers: dict[str, str], body: bytes,
                   query: dict[str, Any]) -> tuple[Call, str]:
@@ -119,7 +146,8 @@ class Front:
             service, method, path, headers, body, routing, region, self.config.account)
         operation = _operation(path, headers, routing) or action.partition(":")[2]
         name = _ALIASES.get(service, service)
-        return Call(service=name, operation=operation, resource=resource, role=_role(headers, query)), action
+        return Call(service=name, operation=operation, resource=resource, role=_role(headers, query),
+                    states=engine.tasks_now()), action
 
     async def _local(self, method: str, path: str, body: bytes, scope: Any) -> tuple[int, bytes]:
         match method, path:
@@ -138,6 +166,8 @@ class Front:
                 except (ValueError, TypeError) as error:
                     return 400, json.dumps({"error": str(error)}).encode()
                 return 200, json.dumps({"id": fault.fault_id}).encode()
+            case "GET", "/_local/faults":
+                return 200, b"".join(json.dumps(fault).encode() + b"\n" for fault in self.faults.listed())
             case "DELETE", "/_local/faults":
                 return 200, json.dumps({"cleared": self.faults.clear()}).encode()
             case "POST", "/_local/schedules":
@@ -160,6 +190,11 @@ def _fire(wanted: dict[str, Any]) -> tuple[int, bytes]:
 
 def _router_name(service: str) -> str:
     return next((name for name, alias in _ALIASES.items() if alias == service), service)
+
+
+def _how_bad(answer: Any) -> tuple[int, bool]:
+    status, headers, _ = answer
+    return int(status), any(name.lower() == "x-amz-function-error" for name in headers)
 
 
 def _operation(path: str, headers: dict[str, str], query: dict[str, Any]) -> str:

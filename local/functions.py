@@ -7,6 +7,7 @@ unpacked once per content, so that a cold start does not pay for it again.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
 import io
@@ -14,11 +15,14 @@ import json
 import logging
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from local.config import LocalConfig
 _LOG = logging.getLogger("local.functions")
 _RUNTIME_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
 _FROM_SERVER = ("PATH", "LANG", "TMPDIR", "HOME")  # the only variables of the server that a function sees
+_HANGING: dict[str, float] = {}  # function name -> seconds until its invocation times out
 _WORKER = Path(__file__).with_name("lambda_worker.py")
 
 
@@ -203,6 +208,8 @@ def _execute_warm(function: dict[str, Any], event: Any, request_id: str) -> dict
     lambda_svc._ensure_reaper_thread()
     worker, _ = lambda_runtime.acquire_worker(
         settings["FunctionName"], settings, archive, qualifier=settings.get("Version", "$LATEST"))
+    limit = _HANGING.get(settings["FunctionName"])
+    worker.config = {**settings, "Timeout": limit} if limit is not None else settings
     try:
         answer = worker.invoke(event, request_id, invoked_function_arn=settings.get("FunctionArn", ""),
                                trace_id=lambda_svc._xray_trace_id_for_invocation(settings),
@@ -233,3 +240,37 @@ def _outcome(answer: dict[str, Any], request_id: str) -> dict[str, Any]:
 
 def _failed(payload: dict[str, Any], log: str) -> dict[str, Any]:
     return {"body": payload, "error": True, "log": log}
+
+
+# -- faults -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def hanging(function_arn: str, seconds: float) -> Iterator[None]:
+    """Within the block an invocation has so many seconds, and none of the function's own calls is answered."""
+    name = function_arn.partition(":function:")[2].partition(":")[0]
+    _HANGING[name] = seconds
+    try:
+        yield
+    finally:
+        _HANGING.pop(name, None)
+
+
+async def hold(session: str) -> None:
+    """Keep the answer of a call, made by this ROLE/SESSION, until its function has timed out."""
+    name = session.rpartition("/")[2]
+    while name in _HANGING:
+        await asyncio.sleep(0.05)
+
+
+def kill_worker(session: str) -> bool:
+    """SIGKILL every execution environment that is at work for this ROLE/SESSION; False when there is none."""
+    from ministack.core import lambda_runtime
+
+    name, killed = session.rpartition("/")[2], False
+    for key, workers in list(lambda_runtime._workers.items()):
+        for worker in workers:
+            if f":{name}:" in key and worker.in_use and worker._proc is not None:
+                worker._proc.send_signal(signal.SIGKILL)
+                killed = True
+    return killed

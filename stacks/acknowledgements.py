@@ -55,6 +55,8 @@ def _platform(lake: str, artifacts: str, *, home: bool) -> Iterator[Acknowledged
     for prefix in ("incoming/", naming.TASKS_PREFIX, naming.INBOX_PREFIX, naming.ICEBERG_PREFIX, "quarantine/"):
         yield _wildcard(f"{lake}/{prefix}*", job, because=_KEYS)
     yield _wildcard(f"{artifacts}/{naming.ALL_AUDIT_CHECKPOINTS}*", f"{_SHARED}/AuditCheckpoint/Role", because=_KEYS)
+    yield _wildcard(f"{_OURS.format('states')}:execution:{naming.PROJECT}-*:*", f"{_SHARED}/Lease/Role",
+                    because="it asks whether the execution that holds a lease has ended; names come with executions")
     yield _wildcard(f"{_OURS.format('logs')}:log-group:/aws/sagemaker/ProcessingJobs:*", job,
                     because=_LOG_STREAMS)
     yield _wildcard(f"{sagemaker}:processing-job/{naming.PROJECT}-ingest-*", machine,

@@ -17,6 +17,10 @@ PERMANENT_ERRORS = (
     "LeaseLost", "SignatureInvalid", "EvidenceMissing", "NeverPromoted", "VersionRejected", "OlderVersion",
     "PointerMoved", "InvalidInput", "States.ParameterPathFailure", "States.Permissions",
 )
+# How a StartExecution that was throttled, timed out or met a 5xx comes. The limit's name is that of AWS's page "Start
+# workflow executions from a task state"; the exception's own name is there in case.
+_NOT_STARTED = ("StepFunctions.AWSStepFunctionsException", "StepFunctions.SdkClientException",
+                "StepFunctions.ExecutionLimitExceeded", "StepFunctions.ExecutionLimitExceededException")
 _BACKOFF = {"IntervalSeconds": 2, "BackoffRate": 2.0, "MaxDelaySeconds": 60, "JitterStrategy": "FULL"}
 
 
@@ -60,8 +64,10 @@ def child(machine: str, execution_name: str, arguments: Mapping[str, Any], *, ne
         "StateMachineArn": f"${{{machine}}}", "Name.$": execution_name,
         "Input": {**arguments, "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID.$": "$$.Execution.Id"},
     }
-    # A child that ran and failed must not run again; States.TaskFailed here is its own verdict.
+    # A child that ran and failed must not run again: its own verdict is States.TaskFailed, which also stands for every
+    # error of the start itself, so those that are worth another try come first. The same name is the same child.
     retry: Retries = [
+        {"ErrorEquals": list(_NOT_STARTED), "MaxAttempts": 3, **_BACKOFF},
         {"ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 0},
         {"ErrorEquals": ["States.ALL"], "MaxAttempts": 3, **_BACKOFF},
     ]

@@ -34,10 +34,16 @@ def read_switches(next_: str, *, on_error: str) -> State:
                         on_error=on_error)
 
 
-def release_child(name: str, arguments: Mapping[str, Any], *, next_: str, on_error: str, result: str | None) -> State:
+def child_name(suffix: str) -> str:
+    """After the execution, not the run: one that goes on with a run must not find its child's name taken."""
+    return f"States.Format('{{}}{suffix}', $$.Execution.Name)" if suffix else "$$.Execution.Name"
+
+
+def release_child(suffix: str, arguments: Mapping[str, Any], *, next_: str, on_error: str, result: str | None) -> State:
     select = {"version.$": "$.Output.plan.version", "canary.$": "$.Output.canary.said"} if result else None
     given = {"story.$": "$.story", "token.$": "$.lease.token", **arguments}
-    return asl.child("ReleaseMachine", name, given, next_=next_, on_error=on_error, result=result, select=select)
+    return asl.child("ReleaseMachine", child_name(suffix), given, next_=next_, on_error=on_error, result=result,
+                     select=select)
 
 
 def promotion(kind: str, what: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +67,7 @@ def release_and_promote(*, slug: str, approval_within_s: int | None, brings: Map
         # From here on a failure must bring back what the pointer names.
         "MarkRelease": asl.put(True, at="$.serving_touched", next_="Release"),
         "Release": release_child(
-            "$.run_id", {"version.$": "$.published.version", "heed_switches": True, "undo": False},
+            "", {"version.$": "$.published.version", "heed_switches": True, "undo": False},
             next_="ReadSwitchesBeforePromote", on_error="ReadSwitchesAfterRelease", result="$.release"),
         # A release that a kill switch ended is no failure: say which it was.
         "ReadSwitchesAfterRelease": read_switches("WasItSwitchedOff", on_error=on_error),
@@ -72,12 +78,29 @@ def release_and_promote(*, slug: str, approval_within_s: int | None, brings: Map
         **_canary_aborted(on_error=on_error),
         "ReadSwitchesBeforePromote": read_switches("MayPromote", on_error=on_error),
         "MayPromote": asl.choose(asl.equals("$.switches.may_promote", True, "Promote"), default="UndoRelease"),
-        "UndoRelease": release_child("States.Format('{}-undo', $.run_id)", UNDO, next_="AsNotPromoted",
+        "UndoRelease": release_child("-undo", UNDO, next_="AsNotPromoted",
                                      on_error=on_error, result=None),
         "Promote": asl.function("Promote", promotion("promote", {
             "version.$": "$.published.version", "manifest_sha256.$": "$.published.manifest_sha256",
             "model_uri.$": "$.published.model_uri", "model_package_arn.$": "$.published.model_package_arn", **brings,
-        }), result="$.promoted", fields=("promoted", "version"), next_=next_, on_error=on_error),
+        }), result="$.promoted", fields=("promoted", "version"), next_=next_,
+            on_error=[asl.catch("RegistryNotTold", "RegistryNotTold"), asl.catch(on_error)]),
+        **registry_not_told("", next_=next_),
+    }
+
+
+def registry_not_told(of: str, *, next_: str) -> States:
+    """The pointer has moved: a run that then fails would be started again, and a second roll-back goes further back.
+
+    So it goes on, and on-call brings the registry's approvals up to date.
+    """
+    return {
+        f"RegistryNotTold{of}": asl.put({"promoted": True, "version.$": "$.release.version"}, at="$.promoted",
+                                        next_=f"NotifyRegistryNotTold{of}"),
+        f"NotifyRegistryNotTold{of}": asl.notify(
+            "Registry not told", "States.Format('{}: run {} moved the pointer to version {}, but the model registry "
+            "could not be told: approve that version there and, after a roll-back, reject the one that was left. "
+            "Execution: {}', $.story, $.run_id, $.release.version, $.execution)", next_=next_),
     }
 
 
@@ -93,7 +116,7 @@ def _canary_aborted(*, on_error: str) -> States:
              "ApprovalDescription.$": "States.Format('canary of run {}: {}', $.run_id, $.canary.said)"},
             next_="ConfirmChampion", on_error=on_error, result=None),
         # SageMaker has gone back by itself; this asks the endpoint whether the champion really answers.
-        "ConfirmChampion": release_child("States.Format('{}-undo', $.run_id)", UNDO, next_="NotifyCanaryAborted",
+        "ConfirmChampion": release_child("-undo", UNDO, next_="NotifyCanaryAborted",
                                          on_error=on_error, result=None),
         "NotifyCanaryAborted": asl.notify(
             "Canary aborted", "States.Format('{}: run {} was aborted in its canary: {}. What was promoted serves. "
@@ -139,7 +162,7 @@ def failure(*, subject: str, message: str, end: State) -> States:
     return {
         SERVING_TOUCHED: asl.choose(asl.present("$.serving_touched", "RollBackServing"), default="AuditFailure"),
         "RollBackServing": asl.child(
-            "ReleaseMachine", "States.Format('{}-back', $.run_id)",
+            "ReleaseMachine", child_name("-back"),
             {"story.$": "$.story", "token.$": "$.lease.token", **UNDO}, next_="WhyNoRelease",
             on_error=[asl.catch("WhyNoRelease", result="$.roll_back_error")], result=None),
         # A child's failure is States.TaskFailed, whatever it was. On-call should not have to look up which alarm

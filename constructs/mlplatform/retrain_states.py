@@ -108,7 +108,8 @@ def _training() -> States:
             asl.equals("$.pipeline.now.status", "Succeeded", "JudgeCandidate"),
             asl.equals("$.pipeline.now.status", "Executing", "WaitPipeline"),
             asl.equals("$.pipeline.now.status", "Stopping", "WaitPipeline"), default="PipelineFailed"),
-        "PipelineFailed": asl.put({"Error": "PipelineFailed"}, at="$.error", next_=FAILURE),
+        # It has ended: there is nothing to stop.
+        "PipelineFailed": asl.put({"Error": "PipelineFailed"}, at="$.error", next_=leased_run.SERVING_TOUCHED),
     }
 
 
@@ -133,14 +134,17 @@ def _judgement() -> States:
 
 def _rollback(*, home: bool) -> States:
     """No kill switch is read: going back is how an incident commander gets out of a freeze."""
+    next_ = "Announce" if home else "AsRolledBack"
     return {
         "RollBackToPrevious": release_child(
-            "$.run_id", {"version": "previous", "heed_switches": False, "undo": False}, next_="PromotePrevious",
+            "", {"version": "previous", "heed_switches": False, "undo": False}, next_="PromotePrevious",
             on_error="MarkRollBackFailed", result="$.release"),
         "MarkRollBackFailed": asl.put(True, at="$.serving_touched", next_=FAILURE),
-        "PromotePrevious": asl.function("Promote", promotion("rollback", {"version.$": "$.release.version"}),
-                                        result="$.promoted", fields=("promoted", "version"),
-                                        next_="Announce" if home else "AsRolledBack", on_error="MarkRollBackFailed"),
+        "PromotePrevious": asl.function(
+            "Promote", promotion("rollback", {"version.$": "$.release.version"}), result="$.promoted",
+            fields=("promoted", "version"), next_=next_,
+            on_error=[asl.catch("RegistryNotToldOfPrevious", "RegistryNotTold"), asl.catch("MarkRollBackFailed")]),
+        **leased_run.registry_not_told("OfPrevious", next_=next_),
     }
 
 
@@ -159,7 +163,7 @@ def _announcement() -> States:
 def _reconcile() -> States:
     return {
         "MarkReconcile": asl.put(True, at="$.serving_touched", next_="Reconcile"),
-        "Reconcile": release_child("$.run_id", {**UNDO, "undo": False}, next_="AsReconciled", on_error=FAILURE,
+        "Reconcile": release_child("", {**UNDO, "undo": False}, next_="AsReconciled", on_error=FAILURE,
                                    result=None),
     }
 
@@ -183,14 +187,18 @@ def _endings(approval_within_s: int | None) -> States:
 
 def _failure() -> States:
     return {
-        FAILURE: asl.choose(asl.present("$.pipeline.arn", "StopPipeline"), default=leased_run.SERVING_TOUCHED),
-        # One that has ended can't be stopped: that error leads on, too.
+        # One that has ended can't be stopped, and serving must not wait for tries that are in vain.
+        FAILURE: asl.choose(
+            asl.both(asl.present("$.pipeline.now.status", ""), asl.equals("$.pipeline.now.status", "Succeeded", ""),
+                     leased_run.SERVING_TOUCHED),
+            asl.present("$.pipeline.arn", "StopPipeline"), default=leased_run.SERVING_TOUCHED),
+        # SageMaker says "not running" and "slow down" by one error name, so both are tried again: a training that
+        # goes on costs more than a few seconds.
         "StopPipeline": asl.call(
             "sagemaker", "stopPipelineExecution",
             {"PipelineExecutionArn.$": "$.pipeline.arn", "ClientRequestToken.$": "$.plan.client_token"},
             next_=leased_run.SERVING_TOUCHED, on_error=[asl.catch(leased_run.SERVING_TOUCHED, result="$.stop_error")],
-            result=None,
-            retry=asl.retries(attempts=2, permanent=(*asl.PERMANENT_ERRORS, "SageMaker.SageMakerException"))),
+            result=None),
         **leased_run.failure(
             subject="Retrain failed",
             message="States.Format('{}: run {} ({}) failed: {}. Execution: {}', $.story, $.run_id, "

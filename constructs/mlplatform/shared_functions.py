@@ -14,10 +14,11 @@ from mlplatform.control_tables import append_audit
 from mlplatform.eventing import Schedule
 from mlplatform.kill_switches import read_all_flags
 from mlplatform.platform_function import FunctionRoom, function_arn
-from mlplatform.policies import allow, arn_of, use_key, write_prefixes
+from mlplatform.policies import allow, arn, arn_of, use_key, write_prefixes
 
 ROOM = "platform"
-# Longer than the longest execution: a holder that crashed blocks this long at most, a roll-back never waits.
+# Longer than the longest execution. A holder that ended without giving back is found out when somebody wants the
+# lease; only one that can't be asked about blocks this long, and a roll-back never waits.
 LEASE_TTL_S = 90_000
 _BUILD_POLL_S = 20
 # What was written since the last head is linked, not yet signed: an hour at most.
@@ -32,7 +33,9 @@ class SharedFunctions(Construct):
         data = use_key(arn_of(key))
         self.lease = room.function(
             f.LEASE, environment=f.LeaseEnv(CONTROL_TABLE=control.table_name, LEASE_TTL_S=LEASE_TTL_S),
-            statements=[allow("dynamodb:GetItem", "dynamodb:UpdateItem", on=control.table_arn), data])
+            statements=[allow("dynamodb:GetItem", "dynamodb:UpdateItem", on=control.table_arn), data,
+                        # Has the execution that is in the way ended without giving its lease back?
+                        allow("states:DescribeExecution", on=arn("states", f"execution:{naming.PROJECT}-*:*"))])
         self.kill_switches = room.function(f.KILL_SWITCHES, environment=f.NoEnv(), statements=[read_all_flags()])
         self.audit = room.function(
             f.AUDIT, environment=f.AuditEnv(AUDIT_TABLE=audit.table_name),

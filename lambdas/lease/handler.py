@@ -11,9 +11,11 @@ from contracts import stories
 from contracts.functions import LeaseEnv
 from lambdas.lease.logic import take
 from lambdas.lease.store import DynamoLease
-from lambdas.shared.aws import client, environment
+from lambdas.shared.aws import aws_errors, client, environment
 from lambdas.shared.errors import InvalidInput
-from lambdas.shared.observability import instrumented
+from lambdas.shared.observability import instrumented, logger
+
+_ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
 @instrumented("lease")
@@ -28,8 +30,19 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             now=int(time.time()),
             ttl_s=env.LEASE_TTL_S,
             preempt=bool(event.get("preempt", False)),
+            has_ended=_has_ended,
         )
         return {"leased": leased, "token": lease.token, "holder": lease.holder}
     if event["action"] == "give_back":
         return {"released": store.release(holder)}
     raise InvalidInput(f"action must be take or give_back, got {event['action']!r}")
+
+
+def _has_ended(holder: str) -> bool:
+    """Holders are executions. One that can't be found or asked about holds on."""
+    try:
+        status = client("stepfunctions").describe_execution(executionArn=holder)["status"]
+    except aws_errors() as error:
+        logger.info("the lease's holder could not be asked about", error=type(error).__name__)
+        return False
+    return status in _ENDED

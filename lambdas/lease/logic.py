@@ -6,6 +6,7 @@ outlived its lease is recognised by its old token when it tries to write the poi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,16 +26,37 @@ class LeaseStore(Protocol):
     def acquire(self, holder: str, *, now: int, expires_at: int, preempt: bool) -> Lease | None:
         """Take the lease when it is free or expired, or in any case with `preempt`; the token grows."""
 
+    def take_over(self, holder: str, *, after: str, expires_at: int) -> Lease | None:
+        """Take the lease that `after` still holds; the token grows."""
+
     def release(self, holder: str) -> bool:
         """Free the lease when `holder` holds it or was the last to hold it."""
 
     def read(self) -> Lease: ...
 
 
-def take(store: LeaseStore, *, holder: str, now: int, ttl_s: int, preempt: bool) -> tuple[bool, Lease]:
-    """(ours?, the lease as it is). The same holder gets its old token again: an answer may have been lost."""
+def take(
+    store: LeaseStore,
+    *,
+    holder: str,
+    now: int,
+    ttl_s: int,
+    preempt: bool,
+    has_ended: Callable[[str], bool],
+) -> tuple[bool, Lease]:
+    """(ours?, the lease as it is). The same holder gets its old token again: an answer may have been lost.
+
+    `has_ended` is asked of a holder that is in the way: one that was stopped, or whose giving back failed,
+    would block its model until the lease runs out.
+    """
     expires_at = now + ttl_s
     held = store.renew(holder, expires_at=expires_at) or store.acquire(
         holder, now=now, expires_at=expires_at, preempt=preempt
     )
+    if held is None:
+        other = store.read()
+        if other.holder == holder:
+            return True, other  # delivered twice at the same time: the other delivery was quicker
+        if other.holder and has_ended(other.holder):
+            held = store.take_over(holder, after=other.holder, expires_at=expires_at)
     return (True, held) if held else (False, store.read())

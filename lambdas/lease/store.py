@@ -9,6 +9,8 @@ from lambdas.lease.logic import Lease
 from lambdas.shared.aws import client_error, error_code
 from lambdas.shared.dynamo import control_key, from_item, read_control, to_item
 
+_TAKE = "SET holder = :holder, last_holder = :holder, expires_at = :expires_at ADD #token :one"
+
 
 class DynamoLease:
     def __init__(self, dynamodb: Any, table: str, story: str) -> None:
@@ -25,12 +27,11 @@ class DynamoLease:
         if not preempt:
             condition = "attribute_not_exists(holder) OR expires_at < :now"
             values[":now"] = now
-        return self._update(
-            "SET holder = :holder, last_holder = :holder, expires_at = :expires_at ADD #token :one",
-            condition,
-            values,
-            names={"#token": "token"},
-        )
+        return self._update(_TAKE, condition, values, names={"#token": "token"})
+
+    def take_over(self, holder: str, *, after: str, expires_at: int) -> Lease | None:
+        values = {":holder": holder, ":expires_at": expires_at, ":one": 1, ":after": after}
+        return self._update(_TAKE, "holder = :after", values, names={"#token": "token"})
 
     def release(self, holder: str) -> bool:
         # last_holder tells a repeated give-back (its first answer was lost) from somebody else's lease

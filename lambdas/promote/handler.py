@@ -1,7 +1,8 @@
 """{"story", "version", "token", "run_id", "manifest_sha256", "model_uri", "model_package_arn",
 "label_version_to", "verdict_uri", "kind": promote|rollback} -> {"promoted": true}.
 
-A roll-back needs story, version, token, run_id and kind only. LeaseLost when another run took over.
+A roll-back needs story, version, token, run_id and kind only. LeaseLost when another run took over; RegistryNotTold
+when the pointer has moved and only the registry's approvals are behind.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from contracts.functions import PromoteEnv
 from lambdas.promote.logic import approvals, is_done, next_pointer
 from lambdas.promote.store import write
 from lambdas.shared.audit_record import record
-from lambdas.shared.aws import client, environment
+from lambdas.shared.aws import aws_errors, client, environment
+from lambdas.shared.errors import RegistryNotTold
 from lambdas.shared.observability import instrumented, logger
 from lambdas.shared.pointer import read_pointer
 
@@ -48,10 +50,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _tell_registry(pointer: dict[str, Any]) -> None:
     """After the pointer: the registry follows what serves, and a retry comes by here again."""
     sagemaker = client("sagemaker")
-    for arn, status in approvals(pointer):
-        if sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] != status:
-            sagemaker.update_model_package(
-                ModelPackageArn=arn,
-                ModelApprovalStatus=status,
-                ApprovalDescription=f"{pointer['kind']} by run {pointer['run_id']}",
-            )
+    try:
+        for arn, status in approvals(pointer):
+            if sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] != status:
+                sagemaker.update_model_package(
+                    ModelPackageArn=arn,
+                    ModelApprovalStatus=status,
+                    ApprovalDescription=f"{pointer['kind']} by run {pointer['run_id']}",
+                )
+    except aws_errors() as error:
+        raise RegistryNotTold(
+            f"version {pointer['version']} serves, the registry was not told ({type(error).__name__})"
+        ) from None

@@ -55,6 +55,10 @@ class PointerMoved(StepError):
     """The pointer is not what this step was planned from."""
 
 
+class RegistryNotTold(StepError):
+    """The pointer has moved, but the registry could not be told: try again, and then go on without it."""
+
+
 class AuditChainBusy(StepError):
     """Other writers took the place at the end of the audit chain each time: try again."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local.sagemaker import roles, state, telemetry
+from local.sagemaker import reaper, roles, state, telemetry
 from local.sagemaker.aws_http import AwsError, Client
 from local.sagemaker.errors import ApiError, JobFailure, invalid
 from local.sagemaker.image_pull import find_image
@@ -31,7 +32,7 @@ class Job:
         self.record = record
         self.arn: str = record[f"{self.prefix}JobArn"]
         self.name: str = record[f"{self.prefix}JobName"]
-        self.stopping = threading.Event()
+        self.stopping, self.killed = threading.Event(), threading.Event()
         self.work = state.config().data_dir / "jobs" / f"{self.kind}-{self.name}-{state.new_id(6)}"
         self.client: Client
         self._log: telemetry.LogStream | None = None
@@ -98,6 +99,8 @@ class Job:
         deadline = time.monotonic() + limit_s
         while (code := process.wait(0.05)) is None:
             self.while_running()
+            if self.killed.is_set():
+                reaper.signal_group(process.group, signal.SIGKILL)
             if self.stopping.is_set() or time.monotonic() > deadline:
                 process.stop(STOP_GRACE_S)
                 return ("stopped" if self.stopping.is_set() else "timeout"), -1
@@ -125,6 +128,12 @@ def stop_job(kind: str, prefix: str, request: dict[str, Any]) -> dict[str, Any]:
         job.stopping.set()
         job.announce()
     return {}
+
+
+def kill_running() -> None:
+    """A fault on purpose: the container of every job that runs is killed, and the job fails as it would on AWS."""
+    for job in list(_running.values()):
+        job.killed.set()
 
 
 def find_job(kind: str, name: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,19 @@ from local.sagemaker.fleet import Fleet
 from local.sagemaker.models import find_endpoint_config, find_model
 
 _ALARM_POLL_S = 0.1
+_DOOMED: set[str] = set()  # endpoints whose next fleet never serves: a fault on purpose
+
+
+@contextmanager
+def doomed(endpoint: str) -> Iterator[Callable[[bool], None]]:
+    """The fleet that is asked for in the block will not serve; the block says whether it was asked for at all."""
+    _DOOMED.add(endpoint)
+
+    def asked(accepted: bool) -> None:
+        if not accepted:
+            _DOOMED.discard(endpoint)
+
+    yield asked
 
 
 class RollBack(Exception):
@@ -66,8 +81,13 @@ def create(endpoint: Endpoint, config: dict[str, Any]) -> None:
     fleet = Fleet(endpoint.name, config)
     try:
         fleet.start()
+        _raise_if_doomed(endpoint)
     except JobFailure as failure:
         endpoint.set_status("Failed", FailureReason=failure.reason)
+        return
+    except RollBack as reason:
+        fleet.close()
+        endpoint.set_status("Failed", FailureReason=str(reason))
         return
     _activate(endpoint, fleet)
     endpoint.set_status("InService")
@@ -105,6 +125,7 @@ def update(endpoint: Endpoint, config: dict[str, Any], deployment: dict[str, Any
         for share, seconds in _steps(policy, new):
             with state.LOCK:
                 endpoint.share = share
+            _raise_if_doomed(endpoint)
             _bake(seconds, alarms, deadline)
     except (RollBack, AwsError) as reason:
         _roll_back(endpoint, new, str(reason))
@@ -114,6 +135,12 @@ def update(endpoint: Endpoint, config: dict[str, Any], deployment: dict[str, Any
         old.close()
     fields = {"LastDeploymentConfig": deployment} if deployment else {}
     endpoint.set_status("InService", **fields)
+
+
+def _raise_if_doomed(endpoint: Endpoint) -> None:
+    if endpoint.name in _DOOMED:
+        _DOOMED.discard(endpoint.name)
+        raise RollBack("a fault on purpose")
 
 
 def _steps(policy: dict[str, Any], fleet: Fleet) -> list[tuple[float, float]]:

@@ -47,10 +47,25 @@ class History(list):  # type: ignore[type-arg]
     """The events of an execution; closed once it ended, for a task that is still running may go on writing."""
 
     closed = False
+    task = ""  # the state that is at work
 
     def append(self, event: Any) -> None:
-        if not self.closed:
-            super().append(json.loads(json.dumps(event, default=str)))
+        if self.closed:
+            return
+        plain = json.loads(json.dumps(event, default=str))
+        super().append(plain)
+        if "stateEnteredEventDetails" in plain:
+            self.task = plain["stateEnteredEventDetails"]["name"]
+        elif "stateExitedEventDetails" in plain:
+            self.task = ""
+
+
+def tasks_now() -> tuple[str, ...]:
+    """MACHINE/STATE of each execution that is in a state at this moment."""
+    from ministack.services import stepfunctions
+
+    histories = ((arn.split(":")[6], stepfunctions._executions[arn]["events"]) for arn in list(_RUNNING))
+    return tuple(f"{machine}/{history.task}" for machine, history in histories if history.task)
 
 
 def _checked(data: dict[str, Any]) -> Any:

@@ -236,6 +236,18 @@ def test_the_planner_hears_whether_a_release_is_an_undo(assembly: Assembly) -> N
         "ConfirmChampion": True}
 
 
+def test_a_child_is_started_again_when_it_was_not_started_and_never_when_it_failed(assembly: Assembly) -> None:
+    """States.TaskFailed stands for both, and the first rule that fits counts."""
+    children = [s for _, s in states(machines(assembly)[RETRAIN]) if "startExecution" in s.get("Resource", "")]
+    assert len(children) == 5
+    for child in children:
+        start, failed, *_ = child["Retry"]
+        assert "StepFunctions.AWSStepFunctionsException" in start["ErrorEquals"]
+        assert start["MaxAttempts"] > 0
+        assert (failed["ErrorEquals"], failed["MaxAttempts"]) == (["States.TaskFailed"], 0)
+        assert "$$.Execution.Name" in child["Parameters"]["Name.$"], "a run that is started again needs a new child"
+
+
 def test_every_release_plans_under_the_lease_of_the_run_that_asked_for_it(assembly: Assembly) -> None:
     release = machines(assembly)[RELEASE]["States"]["PlanRelease"]
     assert release["Parameters"]["Payload"]["token.$"] == "$.token"

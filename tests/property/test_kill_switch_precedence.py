@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from itertools import product
 
+import pytest
+
 from contracts.kill_switches import Flag, decide
+from contracts.stories import CONTRACTS
+from contracts.story import StoryContract
+from lambdas.drift_trigger.logic import answer
 
 SLUG = "toy-model"
 FREEZE, PROMOTION = "global_ml_freeze", "toy_model_promotion_enabled"
@@ -55,3 +60,23 @@ def test_another_models_flags_change_nothing() -> None:
     open_ = {FREEZE: "false", PROMOTION: "true"}
     for raw in STORED:
         assert decide(open_ | {"other_model_promotion_enabled": raw}, slug=SLUG) == decide(open_, slug=SLUG)
+
+
+@pytest.mark.parametrize("story", CONTRACTS.values(), ids=CONTRACTS)
+def test_precedence_holds_for_every_flag_that_a_story_really_has(story: StoryContract) -> None:
+    """Each of its flags on, off or out of reach, all combinations; and the drift trigger does as the decision says."""
+    promotion, *techniques = (flag.name for flag in story.flags)
+    checked = 0
+    for values in product(("true", "false", None), repeat=1 + len(story.flags)):
+        readings = dict(zip((FREEZE, promotion, *techniques), values, strict=True))
+        decision = decide(readings, slug=story.slug, techniques=story.techniques)
+        said = (decision.mode.value, decision.may_retrain, decision.may_release, decision.may_promote,
+                decision.heed_drift)
+        assert said == TABLE[STORED[readings[FREEZE]], STORED[readings[promotion]]], readings
+        frozen = decision.mode.value == "frozen"
+        for flag in story.techniques:
+            read = STORED[readings[flag.name]]
+            assert decision.techniques[flag.name] is (not frozen and (flag.safe if read is None else read)), readings
+        assert answer("an alarm", decision).start is decision.heed_drift
+        checked += 1
+    assert checked == 3 ** (1 + len(story.flags))

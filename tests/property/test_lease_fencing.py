@@ -12,6 +12,7 @@ TTL = 10
 STEPS = st.lists(st.one_of(
     st.tuples(st.just("take"), st.sampled_from("abc"), st.booleans()),
     st.tuples(st.just("give"), st.sampled_from("abc"), st.just(False)),
+    st.tuples(st.just("end"), st.sampled_from("abc"), st.just(False)),
     st.tuples(st.just("wait"), st.integers(1, 15), st.just(False)),
 ), max_size=30)
 
@@ -20,15 +21,20 @@ STEPS = st.lists(st.one_of(
 def test_a_token_names_one_holder_and_never_comes_back(steps: list[tuple[str, object, bool]]) -> None:
     store, now = MemoryLease(), 0
     holders: dict[int, str] = {}
+    ended: set[str] = set()
     for kind, who, preempt in steps:
         if kind == "wait":
             now += int(who)  # type: ignore[call-overload]
+        elif kind == "end":  # stopped, or its give-back failed
+            ended.add(str(who))
         elif kind == "give":
             store.release(str(who))
         else:
-            before = store.read()
+            before, gone = store.read(), store.holder in ended
+            ended.discard(str(who))  # it asks, so it is there
             expired = now > store.expires_at
-            ours, lease = take(store, holder=str(who), now=now, ttl_s=TTL, preempt=preempt)
+            ours, lease = take(store, holder=str(who), now=now, ttl_s=TTL, preempt=preempt,
+                               has_ended=lambda other: other in ended)
             assert lease.token >= before.token
             if ours:
                 assert holders.setdefault(lease.token, lease.holder) == lease.holder == who
@@ -36,3 +42,4 @@ def test_a_token_names_one_holder_and_never_comes_back(steps: list[tuple[str, ob
                 assert before.holder not in ("", who)
                 assert not expired
                 assert not preempt
+                assert not gone

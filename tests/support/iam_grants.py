@@ -47,6 +47,7 @@ KEPT: tuple[tuple[str, str, str], ...] = (
     ("FunctionsRoomImageBuilderRole", "lambda:InvokeFunction", "goes on in a new invocation when a build is slow"),
     ("FunctionsRoomLeaseRole", "dynamodb:GetItem", "only when the lease is somebody else's"),
     ("FunctionsRoomAuditCheckpointRole", "*", "signs the heads of the audit trail once an hour, on nobody's request"),
+    ("FunctionsRoomLeaseRole", "states:DescribeExecution", "only when the lease is somebody else's"),
     ("FreezeGuard*", "*", "only when the global freeze is switched on"),
     ("Training*", "sagemaker:Stop*", "Pipelines stops the jobs of an execution that is stopped"),
     ("TrainingRole", "sagemaker:Describe*", "Pipelines watches its jobs; here they are one process with the service"),

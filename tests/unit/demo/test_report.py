@@ -123,3 +123,16 @@ def test_a_report_that_can_not_be_rendered_leaves_the_old_one(found: dict[str, A
         report.write(broken, out)
     assert json.loads((out / "report.json").read_text())["stories"]
     assert [p.name for p in tmp_path.iterdir()] == ["demo"]
+
+
+def test_the_fault_matrix_is_shown_by_kind_when_it_was_measured_and_not_at_all_when_not(
+        found: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "fault_matrix.json"
+    assert report.fault_matrix(path) is None
+    assert "pairs held" not in page.render({**found, "fault_matrix": None})
+    pairs = [{"kind": "answer_lost", "state": state} for state in ("held", "held", "broken", "not applicable")]
+    path.write_text(json.dumps({"kinds": {"answer_lost": "its answer is lost"}, "pairs": pairs,
+                                "pairs_not_applicable": 1}))
+    shown = page.render({**found, "fault_matrix": report.fault_matrix(path)})
+    assert "2 of 3 pairs held" in shown
+    assert "<td>answer lost</td><td>its answer is lost</td><td><b>2</b> of 3</td>" in shown

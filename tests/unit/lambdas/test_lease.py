@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import boto3
 import pytest
 
 from contracts import records
 from lambdas.lease import handler as lease_handler
 from lambdas.lease.handler import handler
 from lambdas.lease.logic import Lease, take
+from lambdas.shared.aws import client
 from lambdas.shared.errors import InvalidInput
 from tests.unit.lambdas.account import STORY, Account
 
@@ -33,6 +35,9 @@ class MemoryLease:
         self.token, self.expires_at = self.token + 1, expires_at
         return self.read()
 
+    def take_over(self, holder: str, *, after: str, expires_at: int) -> Lease | None:
+        return self.acquire(holder, now=0, expires_at=expires_at, preempt=True) if self.holder == after else None
+
     def release(self, holder: str) -> bool:
         if self.last_holder != holder:
             return False
@@ -44,12 +49,30 @@ class MemoryLease:
 
 
 def test_the_token_grows_with_every_new_holder_and_stays_for_the_same_one() -> None:
-    store = MemoryLease()
-    assert take(store, holder="a", now=0, ttl_s=10, preempt=False) == (True, Lease(holder="a", token=1))
-    assert take(store, holder="a", now=1, ttl_s=10, preempt=False) == (True, Lease(holder="a", token=1))
-    assert take(store, holder="b", now=2, ttl_s=10, preempt=False) == (False, Lease(holder="a", token=1))
-    assert take(store, holder="b", now=12, ttl_s=10, preempt=False) == (True, Lease(holder="b", token=2))
-    assert take(store, holder="c", now=13, ttl_s=10, preempt=True) == (True, Lease(holder="c", token=3))
+    store, ended = MemoryLease(), {"c"}
+
+    def took(holder: str, now: int, *, preempt: bool = False) -> tuple[bool, Lease]:
+        return take(store, holder=holder, now=now, ttl_s=10, preempt=preempt, has_ended=ended.__contains__)
+
+    assert took("a", 0) == (True, Lease(holder="a", token=1))
+    assert took("a", 1) == (True, Lease(holder="a", token=1))
+    assert took("b", 2) == (False, Lease(holder="a", token=1))
+    assert took("b", 12) == (True, Lease(holder="b", token=2))
+    assert took("c", 13, preempt=True) == (True, Lease(holder="c", token=3))
+    assert took("d", 14) == (True, Lease(holder="d", token=4)), "c has ended and never gave back"
+
+
+def test_of_two_deliveries_at_the_same_time_both_are_told_that_the_lease_is_theirs() -> None:
+    """Each finds nothing to renew, one acquires; as a no, the other one would end the run as skipped."""
+
+    class Twin(MemoryLease):
+        def renew(self, holder: str, *, expires_at: int) -> Lease | None:
+            self.acquire(holder, now=0, expires_at=expires_at, preempt=False)  # the quicker one, just after we looked
+            return None
+
+    store = Twin()
+    assert take(store, holder="a", now=0, ttl_s=10, preempt=False, has_ended=lambda _: False) == (
+        True, Lease(holder="a", token=1))
 
 
 def lease(action: str, holder: str, context: Any, **more: Any) -> dict[str, Any]:
@@ -107,3 +130,19 @@ def test_an_unknown_action_names_the_allowed_ones(account: Account, context: Any
 def test_an_unknown_story_names_the_allowed_ones(account: Account, context: Any) -> None:
     with pytest.raises(ValueError, match="unknown story 'nope': allowed are intent-classifier"):
         handler({"action": "take", "story": "nope", "holder": "a"}, context)
+
+
+@pytest.mark.parametrize(("ends", "leased"), [(False, False), (True, True)])
+def test_a_lease_whose_execution_has_ended_is_free(
+        account: Account, context: Any, monkeypatch: pytest.MonkeyPatch, ends: bool, leased: bool) -> None:
+    """Stopped by hand, timed out, or its give-back failed: nobody is there to give the lease back."""
+    sfn = boto3.client("stepfunctions")
+    monkeypatch.setattr(lease_handler, "client", lambda service: sfn if service == "stepfunctions" else client(service))
+    role = "arn:aws:iam::123456789012:role/unused"
+    machine = sfn.create_state_machine(name="retrain", roleArn=role, definition='{"StartAt": "A", "States": {}}')
+    holder = sfn.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
+    lease("take", holder, context)
+    if ends:
+        sfn.stop_execution(executionArn=holder)
+    assert lease("take", "the next one", context)["leased"] is leased
+    assert lease("take", "one more", context)["leased"] is False, "what can't be asked about holds on"

@@ -14,7 +14,7 @@ from lambdas.audit.handler import handler as audit
 from lambdas.promote.handler import handler
 from lambdas.promote.logic import next_pointer
 from lambdas.promote.store import write
-from lambdas.shared.errors import InvalidInput, LeaseLost, NeverPromoted, PointerMoved
+from lambdas.shared.errors import InvalidInput, LeaseLost, NeverPromoted, PointerMoved, RegistryNotTold
 from tests.unit.lambdas.account import AUDIT, CONTROL, STORY, Account
 
 Stub = Callable[[str], Stubber]
@@ -92,9 +92,13 @@ def test_a_repeated_promotion_of_the_same_run_is_a_success_and_changes_nothing(
 def test_a_retry_finishes_the_approval_that_the_first_try_did_not_reach(
     leased: Account, context: Any, stub: Stub
 ) -> None:
+    """An error of its own: the pointer has moved, so a run whose retries end here must not count as failed."""
     stub("sagemaker").add_client_error("describe_model_package", "ThrottlingException")
-    with pytest.raises(Exception, match="ThrottlingException"):
+    with pytest.raises(RegistryNotTold, match="version 1 serves, the registry was not told"):
         handler(event("1", run="run-1"), context)
+    pointer = leased.control(records.POINTER)
+    assert pointer is not None
+    assert pointer["version"] == "1"
     promote(context, stub, "1", run="run-1")
 
 

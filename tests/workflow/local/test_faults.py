@@ -8,6 +8,12 @@ from botocore.exceptions import ClientError
 
 from tests.support.embedded import EmbeddedAws, unique
 
+_WRITES = """
+import boto3
+def handler(event, context):
+    return boto3.client("ssm").put_parameter(Name="{name}", Value="v", Type="String", Overwrite=True)["Version"]
+"""
+
 pytestmark = pytest.mark.surface("/_local/faults and /_local/calls")
 
 
@@ -83,3 +89,36 @@ def test_only_a_container_can_starve(aws: EmbeddedAws, fault: dict[str, str]) ->
     with pytest.raises(urllib.error.HTTPError) as caught:
         aws.local("POST", "faults", fault)
     assert "kind starve goes with service container and no other" in caught.value.read().decode()
+
+
+def test_a_call_made_twice_at_the_same_time_gives_the_better_answer(aws: EmbeddedAws) -> None:
+    name = f"/{unique('flag')}"
+    with aws.fault(service="ssm", operation="Put*", kind="twice", times=1):
+        aws.client("ssm").put_parameter(Name=name, Value="v", Type="String")  # the other one: ParameterAlreadyExists
+    assert aws.client("ssm").get_parameter(Name=name)["Parameter"]["Version"] == 1
+
+
+@pytest.mark.parametrize(("fault", "error"), [
+    ({"service": "lambda", "operation": "InvokeFunction", "kind": "timeout", "seconds": 1.0}, "Sandbox.Timedout"),
+    ({"service": "ssm", "operation": "PutParameter", "kind": "kill"}, "Runtime.ExitError")])
+def test_a_function_that_hangs_or_is_killed_says_so_and_the_next_invocation_works(
+        aws: EmbeddedAws, fault: dict[str, object], error: str) -> None:
+    name = f"/{unique('flag')}"
+    function = aws.function(_WRITES.format(name=name), ("ssm:PutParameter", "*"))
+    with aws.fault(**fault, times=1):
+        failed, answer = aws.invoke(function, {})
+        assert (failed, answer["errorType"]) == ("Unhandled", error)
+        assert [found["used"] for found in aws.local("GET", "faults")] == [1]
+    assert aws.client("ssm").get_parameter(Name=name)["Parameter"]["Version"] == 1, "its first call was carried out"
+    assert aws.invoke(function, {}) == (None, 2)
+
+
+def test_a_fault_can_be_for_one_state_of_one_machine(aws: EmbeddedAws) -> None:
+    list_topics = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:sns:listTopics"}
+    machine = aws.machine({"First": {**list_topics, "Next": "Second"}, "Second": {**list_topics, "End": True}},
+                          ("sns:ListTopics", "*"))
+    name = machine.rpartition(":")[2]
+    with aws.fault(service="sns", kind="error", state=f"{name}/Second"):
+        ended = aws.run(machine)
+    entered = [call["status"] for call in aws.local("GET", "calls?service=sns") if f"{name}/" in str(call["states"])]
+    assert (ended["status"], entered) == ("FAILED", [200, 500])
