@@ -99,7 +99,6 @@ class AuditCheckpointEnv(Environment):
 @dataclass(frozen=True, kw_only=True)
 class VendorCallbackEnv(Environment):
     LAKE_BUCKET: str
-    SECRET_ARNS: str  # JSON: vendor -> ARN of the secret that it signs with
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,14 +37,14 @@ class LabelInbox(Construct):
     def __init__(self, scope: Construct, id_: str, *, room: FunctionRoom, lake: s3.Bucket, key: kms.IKey,
                  machine: StateMachine) -> None:
         super().__init__(scope, id_)
-        secrets = {vendor: self._secret(vendor, key).ref for vendor in VENDORS}
+        secrets = [self._secret(vendor, key) for vendor in VENDORS]
         function = room.function(
             f.VENDOR_CALLBACK, statements=[
-                allow("secretsmanager:GetSecretValue", on=list(secrets.values())),
+                allow("secretsmanager:GetSecretValue", on=[secret.attr_id for secret in secrets]),  # the ARN
                 allow("s3:ListBucket", on=lake.bucket_arn,
                       when={"StringLike": {"s3:prefix": [f"{naming.TASKS_PREFIX}*"]}}),
                 write_prefixes(lake.bucket_arn, naming.INBOX_PREFIX), use_key(arn_of(key))],
-            environment=f.VendorCallbackEnv(LAKE_BUCKET=lake.bucket_name, SECRET_ARNS=json.dumps(secrets)))
+            environment=f.VendorCallbackEnv(LAKE_BUCKET=lake.bucket_name))
         self._api(function, key)
         MachineRule(
             self, "OnDelivery", says="A delivery of labels came into the inbox: settle its task",

@@ -54,8 +54,7 @@ def _secret(vendor: str) -> bytes:
     """Read anew each time: a changed secret holds at once, and calls are few."""
     if vendor not in VENDORS:
         return _NO_VENDOR
-    arns = json.loads(environment(VendorCallbackEnv).SECRET_ARNS)
-    found = client("secretsmanager").get_secret_value(SecretId=arns[vendor])
+    found = client("secretsmanager").get_secret_value(SecretId=naming.vendor_secret(vendor))
     return str(found["SecretString"]).encode()
 
 

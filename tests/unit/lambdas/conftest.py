@@ -13,7 +13,6 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from contracts import naming, records
-from contracts.vendor_callback import VENDORS
 from lambdas.shared import aws as lambda_aws
 from tests.unit.lambdas.account import (
     ACCOUNT,
@@ -78,7 +77,6 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
             "STORY": STORY, "RETRAIN_STATE_MACHINE_ARN":
                 f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{naming.retrain_state_machine(STORY)}",
             "POLL_S": "1", "HOME_BUCKET": HOME_ARTIFACTS, "HOME_REGION": REGION, "HOME_KEY_SHA256": "unset",
-            "SECRET_ARNS": json.dumps({vendor: naming.vendor_secret(vendor) for vendor in VENDORS}),
         }.items():
             monkeypatch.setenv(name, value)
         yield Account(dynamodb=dynamodb, s3=s3, ssm=ssm, kms=kms, key_arn=key)
