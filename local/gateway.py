@@ -38,6 +38,8 @@ def install(config: LocalConfig) -> None:
             return _answer(500, "Internal Server Error")
         found: Answer = await invoke(integration, api_id, stage, path, method, headers, body, query, route_key,
                                      *rest, **more)
+        if found[0] == 502 and b'"errorType"' in found[2]:
+            return _answer(500, "Internal Server Error")  # what the function raised is not the caller's to read
         return found
 
     apigateway._invoke_lambda_proxy = invoke_lambda_proxy

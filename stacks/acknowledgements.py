@@ -85,7 +85,7 @@ def _labels_at_home(lake: str, stories: Sequence[StoryContract]) -> Iterator[Ack
         yield _wildcard(f"{sagemaker}:model-package/{naming.model_package_group(story.slug)}/*", job,
                         because="what every registered version was trained on must be kept")
     yield _wildcard(f"{_OURS.format('logs')}:log-group:/aws/sagemaker/ProcessingJobs:*", job, because=_LOG_STREAMS)
-    yield _wildcard(f"{sagemaker}:processing-job/{naming.PROJECT}-label-expiry-*", machine,
+    yield _wildcard(f"{sagemaker}:processing-job/{naming.PROJECT}-expiry-*", machine,
                     because="a job is named after its execution")
     yield Acknowledged(finding="AwsSolutions-SQS3", because=_QUEUE,
                        at=(f"{inbox}/OnDelivery/Undelivered/Resource",

@@ -13,7 +13,7 @@ from mlplatform.label_platform import LabelJob, LabelJobProps, label_tables, sta
 from mlplatform.policies import allow, arn, read_prefixes, write_prefixes
 from mlplatform.state_machine import StateMachine
 
-EXPIRY_JOB_PREFIX = f"{naming.PROJECT}-label-expiry-"
+EXPIRY_JOB_PREFIX = f"{naming.PROJECT}-expiry-"  # with the hash 59 of the 63 characters that a job has
 # After the execution: a retry finds its job, and next week's run or one by hand makes another.
 _JOB_NAME = f"States.Format('{EXPIRY_JOB_PREFIX}{{}}', States.Hash($$.Execution.Id, 'SHA-1'))"
 # Sunday, when no story retrains: a commit of this job makes none of theirs look again.

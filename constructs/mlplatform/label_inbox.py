@@ -39,11 +39,12 @@ class LabelInbox(Construct):
         super().__init__(scope, id_)
         secrets = [self._secret(vendor, key) for vendor in VENDORS]
         function = room.function(
-            f.VENDOR_CALLBACK, environment=f.VendorCallbackEnv(LAKE_BUCKET=lake.bucket_name), statements=[
-                allow("secretsmanager:GetSecretValue", on=[secret.ref for secret in secrets]),
+            f.VENDOR_CALLBACK, statements=[
+                allow("secretsmanager:GetSecretValue", on=[secret.attr_id for secret in secrets]),  # the ARN
                 allow("s3:ListBucket", on=lake.bucket_arn,
                       when={"StringLike": {"s3:prefix": [f"{naming.TASKS_PREFIX}*"]}}),
-                write_prefixes(lake.bucket_arn, naming.INBOX_PREFIX), use_key(arn_of(key))])
+                write_prefixes(lake.bucket_arn, naming.INBOX_PREFIX), use_key(arn_of(key))],
+            environment=f.VendorCallbackEnv(LAKE_BUCKET=lake.bucket_name))
         self._api(function, key)
         MachineRule(
             self, "OnDelivery", says="A delivery of labels came into the inbox: settle its task",

@@ -14,6 +14,8 @@ ECHO = """
 import json
 
 def handler(event, context):
+    if event["pathParameters"]["name"] == "broken":
+        raise ValueError("a secret")
     said = {"path": event["pathParameters"], "body": event.get("body"), "header": event["headers"].get("x-word")}
     return {"statusCode": 202, "headers": {"content-type": "application/json"}, "body": json.dumps(said)}
 """
@@ -59,6 +61,7 @@ def test_a_request_reaches_the_function_of_its_route_and_only_with_the_functions
     assert call(aws, api, "/notes/first") == (202, {"path": {"name": "first"}, "body": '{"a": 1}', "header": "hello"})
     assert call(aws, api, "/notes/first", method="PUT")[0] == 404
     assert call(aws, api, "/elsewhere")[0] == 404
+    assert call(aws, api, "/notes/broken") == (500, {"message": "Internal Server Error"})
     update(aws, stack["StackName"], api_of(function, permitted="/*/POST/other/{name}"),
            Outputs={"Api": {"Value": {"Ref": "Api"}}})
     assert call(aws, api, "/notes/first") == (500, {"message": "Internal Server Error"})
