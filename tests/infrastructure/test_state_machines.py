@@ -239,7 +239,7 @@ def test_the_planner_hears_whether_a_release_is_an_undo(assembly: Assembly) -> N
 def test_a_child_is_started_again_when_it_was_not_started_and_never_when_it_failed(assembly: Assembly) -> None:
     """States.TaskFailed stands for both, and the first rule that fits counts."""
     children = [s for _, s in states(machines(assembly)[RETRAIN]) if "startExecution" in s.get("Resource", "")]
-    assert len(children) == 5
+    assert len(children) == 6
     for child in children:
         start, failed, *_ = child["Retry"]
         assert "StepFunctions.AWSStepFunctionsException" in start["ErrorEquals"]
