@@ -1,1 +1,1 @@
-"""The main job on a laptop: seventeen scenes against an embedded AWS, and a report of what happened."""
+"""The main job on a laptop: nineteen scenes against an embedded AWS, and a report of what happened."""
