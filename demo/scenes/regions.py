@@ -1,4 +1,4 @@
-"""Scene 15: the us deployment takes the version that jp serves. Each region is an embedded AWS of its own."""
+"""The us deployment takes the version that jp serves. Each region is an embedded AWS of its own."""
 
 from __future__ import annotations
 

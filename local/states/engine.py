@@ -64,8 +64,14 @@ def tasks_now() -> tuple[str, ...]:
     """MACHINE/STATE of each execution that is in a state at this moment."""
     from ministack.services import stepfunctions
 
-    histories = ((arn.split(":")[6], stepfunctions._executions[arn]["events"]) for arn in list(_RUNNING))
-    return tuple(f"{machine}/{history.task}" for machine, history in histories if history.task)
+    found = []
+    for arn in list(_RUNNING):
+        _, _, _, region, account, _, machine, _ = arn.split(":", 7)
+        # The caller of this moment may look at another region.
+        execution = stepfunctions._executions.get_scoped(account, region, arn)
+        if execution is not None and execution["events"].task:
+            found.append(f"{machine}/{execution['events'].task}")
+    return tuple(found)
 
 
 def _checked(data: dict[str, Any]) -> Any:

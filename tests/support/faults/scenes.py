@@ -174,7 +174,14 @@ class Stage:
 
     def _entering(self, state: str, run_id: str, arn: str) -> dict[str, Any]:
         """A healthy run's data at the state, as a run of this name that holds the lease."""
+        self._copy_manifest(str(self.recorded[state]["run_id"]), run_id)
         return {**self.recorded[state], "run_id": run_id, "execution": arn, "lease": self.jp.lease("take", arn)}
+
+    def _copy_manifest(self, recorded: str, run_id: str) -> None:
+        """A registered model names its run, and whoever expires snapshots asks what that run was trained on."""
+        lake = self.jp.target.bucket(naming.LAKE)
+        source, target = (naming.dataset_prefix(SLUG, run) + naming.MANIFEST_FILE for run in (recorded, run_id))
+        self.jp.aws.client("s3").copy_object(Bucket=lake, Key=target, CopySource={"Bucket": lake, "Key": source})
 
     def _passed(self, states: Sequence[str], name: str) -> tuple[tuple[str, str], ...]:
         tasks = {(task.machine, task.name) for task in self.machines.tasks}

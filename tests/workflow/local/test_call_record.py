@@ -45,6 +45,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "sagemaker:UpdateEndpoint": {"EndpointName": "served", "EndpointConfigName": "config"},
     "sagemaker:CreateModelPackage": {"ModelPackageGroupName": "group"},
     "sagemaker:ListModelPackages": {"ModelPackageGroupName": "group"},
+    "glue:CreateDatabase": {"DatabaseInput": {"Name": "database"}},
     "glue:GetDatabase": {"Name": "database"},
     "glue:GetTable": {"DatabaseName": "database", "Name": "table"},
     "glue:CreateTable": {"DatabaseName": "database", "TableInput": {"Name": "table"}},

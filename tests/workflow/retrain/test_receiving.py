@@ -22,6 +22,7 @@ from tests.support.embedded import eventually
 from tests.support.receiving import Regions, receiving, refusal
 
 pytestmark = pytest.mark.workflow
+OTHER = "arn:aws:states:us-east-1:000000000000:execution:mangaassist-other:run"
 
 
 @pytest.fixture(scope="module")
@@ -140,11 +141,11 @@ def test_kill_switches_and_the_lease_of_this_region_hold(regions: Regions) -> No
             assert regions.receive().outcome == events.SKIPPED_FROZEN
         with us.flag(naming.promotion_flag(SLUG), False):
             assert regions.receive().outcome == events.NOT_PROMOTED
-        us.lease("take", "another-run")
+        us.lease("take", OTHER)
         try:
             assert regions.receive().outcome == events.SKIPPED_LEASED
         finally:
-            us.lease("give_back", "another-run")
+            us.lease("give_back", OTHER)
 
 
 def test_when_the_registry_can_not_be_reached_nothing_is_received_and_what_serves_goes_on(regions: Regions) -> None:

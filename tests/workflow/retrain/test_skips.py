@@ -14,7 +14,7 @@ from tests.support.deployment import SLUG, STORY, Deployed
 from tests.support.embedded import eventually
 
 pytestmark = pytest.mark.workflow
-OTHER = "arn:aws:states:ap-northeast-1:000000000000:execution:other:run"
+OTHER = "arn:aws:states:ap-northeast-1:000000000000:execution:mangaassist-other:run"
 
 
 def test_a_run_is_skipped_while_another_one_holds_the_lease(jp: Deployed) -> None:
