@@ -1,4 +1,4 @@
-"""Scene 10: somebody changes a published model, and nobody loads it."""
+"""Somebody changes a published model, and nobody loads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scene 1: all stacks of the deployment, unchanged, into the embedded AWS."""
+"""All stacks of the deployment, unchanged, into the embedded AWS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scene 9: the traffic changes, and the model retrains without anybody asking."""
+"""The traffic changes, and the model retrains without anybody asking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scene 14: the chatbot's fabric loses its cache in the middle of its traffic and goes on answering.
+"""The chatbot's fabric loses its cache in the middle of its traffic and goes on answering.
 
 The embedded AWS declares the cache's nodes and runs none, so the nodes are one real Valkey server on this machine;
 the secret is the one that the deploy made.

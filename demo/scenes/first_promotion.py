@@ -1,4 +1,4 @@
-"""Scene 2: labels in, a promoted and serving model out."""
+"""Labels in, a promoted and serving model out."""
 
 from __future__ import annotations
 

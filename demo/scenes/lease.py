@@ -1,4 +1,4 @@
-"""Scene 12: two runs start at once and one of them steps back."""
+"""Two runs start at once and one of them steps back."""
 
 from __future__ import annotations
 

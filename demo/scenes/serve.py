@@ -1,4 +1,4 @@
-"""Scene 3: English, Japanese and mixed requests; ids, version and language in every answer and log line."""
+"""English, Japanese and mixed requests; ids, version and language in every answer and log line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scene 4: labels damaged on purpose; the gates say no and the champion goes on serving."""
+"""Labels damaged on purpose; the gates say no and the champion goes on serving."""
 
 from __future__ import annotations
 
