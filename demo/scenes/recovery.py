@@ -1,4 +1,4 @@
-"""Scenes 10, 11, 13: back to the previous version, a deploy that moves nothing, an answer that is lost."""
+"""Back to the previous version, a deploy that moves nothing, an answer that is lost."""
 
 from __future__ import annotations
 

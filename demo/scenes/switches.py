@@ -1,4 +1,4 @@
-"""Scenes 5 to 8: the kill switches, and what happens when nobody can read them."""
+"""The kill switches, and what happens when nobody can read them."""
 
 from __future__ import annotations
 
