@@ -7,7 +7,7 @@ from typing import Final
 # Seconds between two looks at something that has no event we could trust to arrive.
 FREEZE_POLL_S: Final = 30
 INGEST_POLL_S: Final = 30
-PIPELINE_POLL_S: Final = 60  # hours of training: half the state transitions, and a minute is soon enough
+PIPELINE_POLL_S: Final = 30
 RELEASE_POLL_S: Final = 30
 
 # A last net under every loop; the jobs' own limits end them much earlier.
