@@ -9,7 +9,7 @@ from constructs import Construct
 from contracts import naming, workflow
 from mlplatform import asl
 from mlplatform.eventing import Schedule
-from mlplatform.label_platform import LabelJob, LabelJobProps, label_tables, start
+from mlplatform.label_platform import LabelJob, LabelJobProps, label_tables, start, waited_for
 from mlplatform.policies import allow, arn, read_prefixes, write_prefixes
 from mlplatform.state_machine import StateMachine
 
@@ -63,14 +63,8 @@ class LabelExpiry(Construct):
 def expiry_states(request: dict[str, Any]) -> dict[str, asl.State]:
     return {
         "StartExpiry": start(request, next_="WaitExpiry"),
-        "WaitExpiry": asl.wait(workflow.INGEST_POLL_S, next_="DescribeExpiry"),
-        "DescribeExpiry": asl.call(
-            "sagemaker", "describeProcessingJob", {"ProcessingJobName.$": request["ProcessingJobName.$"]},
-            next_="ExpiryJobStatus", on_error="NotifyFailure", result="$.job"),
-        "ExpiryJobStatus": asl.choose(
-            asl.equals("$.job.ProcessingJobStatus", "Completed", "ReadAnswer"),
-            asl.equals("$.job.ProcessingJobStatus", "InProgress", "WaitExpiry"),
-            default="JobFailed"),
+        **waited_for("Expiry", request["ProcessingJobName.$"], result="$.job", next_="ReadAnswer", failed="JobFailed",
+                     on_error="NotifyFailure", poll_s=workflow.INGEST_POLL_S),
         "ReadAnswer": asl.put({"expiry.$": "States.StringToJson($.job.ExitMessage)"}, at="$", next_="Expired"),
         "JobFailed": asl.put({"Error": "ExpiryJobFailed"}, at="$.error", next_="NotifyFailure"),
         "NotifyFailure": asl.notify("Label snapshots did not expire", "States.Format('The weekly expiry failed ({}). "

@@ -11,7 +11,7 @@ from typing import Any
 from constructs import Construct
 from contracts import events, naming, workflow
 from mlplatform import asl
-from mlplatform.label_platform import LabelJob, LabelJobProps, job_output, label_tables, start
+from mlplatform.label_platform import LabelJob, LabelJobProps, job_output, label_tables, start, waited_for
 from mlplatform.pipeline_definition import input_path, output_path
 from mlplatform.policies import allow, read_prefixes, write_prefixes
 from mlplatform.state_machine import StateMachine
@@ -88,14 +88,8 @@ def ingest_states(request: dict[str, Any], settle: dict[str, Any]) -> dict[str, 
                            at="$", next_="StartSettling"),
         "StartSettling": start(settle, next_="WaitIngest"),
         "StartIngest": start(request, next_="WaitIngest"),
-        "WaitIngest": asl.wait(workflow.INGEST_POLL_S, next_="DescribeIngest"),
-        "DescribeIngest": asl.call(
-            "sagemaker", "describeProcessingJob", {"ProcessingJobName.$": request["ProcessingJobName.$"]},
-            next_="IngestJobStatus", on_error="NotifyFailure", result="$.job"),
-        "IngestJobStatus": asl.choose(
-            asl.equals("$.job.ProcessingJobStatus", "Completed", "ReadAnswer"),
-            asl.equals("$.job.ProcessingJobStatus", "InProgress", "WaitIngest"),
-            default="JobFailed"),
+        **waited_for("Ingest", request["ProcessingJobName.$"], result="$.job", next_="ReadAnswer", failed="JobFailed",
+                     on_error="NotifyFailure", poll_s=workflow.INGEST_POLL_S),
         "ReadAnswer": asl.put({"story.$": "$.story", "batch_id.$": "$.batch_id",
                                "ingest.$": "States.StringToJson($.job.ExitMessage)"}, at="$", next_="IngestStatus"),
         "IngestStatus": asl.choose(asl.equals("$.ingest.edited", True, "AuditEdits"),

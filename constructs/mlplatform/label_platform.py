@@ -131,6 +131,22 @@ def start(request: dict[str, Any], *, next_: str) -> asl.State:
                     retry=asl.retries(permanent=(*asl.PERMANENT_ERRORS, *_EXISTS)))
 
 
+def waited_for(name: str, job_name: str, *, result: str, next_: str, failed: str, on_error: str,
+               poll_s: int) -> dict[str, asl.State]:
+    """`Wait{name}`, `Describe{name}` and `{name}JobStatus`: round and round until the job of that name has ended.
+
+    A completed one leads to `next_`, one that ended otherwise to `failed`; what DescribeProcessingJob says is `result`.
+    """
+    return {
+        f"Wait{name}": asl.wait(poll_s, next_=f"Describe{name}"),
+        f"Describe{name}": asl.call("sagemaker", "describeProcessingJob", {"ProcessingJobName.$": job_name},
+                                    next_=f"{name}JobStatus", on_error=on_error, result=result),
+        f"{name}JobStatus": asl.choose(
+            asl.equals(f"{result}.ProcessingJobStatus", "Completed", next_),
+            asl.equals(f"{result}.ProcessingJobStatus", "InProgress", f"Wait{name}"), default=failed),
+    }
+
+
 class FreezeJob(LabelJob):
     """label_records of one story at the current snapshot, joined with its features -> a frozen data set.
 

@@ -12,7 +12,7 @@ from typing import Any
 from contracts import events, workflow
 from mlplatform import asl, leased_run
 from mlplatform.asl import State
-from mlplatform.label_platform import start
+from mlplatform.label_platform import start, waited_for
 from mlplatform.leased_run import UNDO, States, promotion, release_child, take_lease
 
 FAILURE = "StopPipelineIfRunning"  # where every Catch leads
@@ -71,13 +71,8 @@ def _labels(freeze_request: dict[str, Any]) -> States:
                     "evaluation_uri", "client_token", "freeze_job_name", "pipeline_parameters"),
             next_="StartFreeze", on_error=FAILURE),
         "StartFreeze": start(freeze_request, next_="WaitFreeze"),
-        "WaitFreeze": asl.wait(workflow.FREEZE_POLL_S, next_="DescribeFreeze"),
-        "DescribeFreeze": asl.call(
-            "sagemaker", "describeProcessingJob", {"ProcessingJobName.$": "$.plan.freeze_job_name"},
-            next_="FreezeJobStatus", on_error=FAILURE, result="$.freeze"),
-        "FreezeJobStatus": asl.choose(
-            asl.equals("$.freeze.ProcessingJobStatus", "Completed", "ReadFreeze"),
-            asl.equals("$.freeze.ProcessingJobStatus", "InProgress", "WaitFreeze"), default="FreezeFailed"),
+        **waited_for("Freeze", "$.plan.freeze_job_name", result="$.freeze", next_="ReadFreeze", failed="FreezeFailed",
+                     on_error=FAILURE, poll_s=workflow.FREEZE_POLL_S),
         "FreezeFailed": asl.put({"Error": "FreezeJobFailed"}, at="$.error", next_=FAILURE),
         "ReadFreeze": asl.put({"answer.$": "States.StringToJson($.freeze.ExitMessage)"}, at="$.freeze",
                               next_="FreezeStatus"),
