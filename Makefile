@@ -90,6 +90,7 @@ $(STAMPS)/dev: requirements-dev.txt $(STAMPS)/demo
 $(STAMPS)/node: package.json package-lock.json | $(STAMPS)/demo
 	$(step) "installing the CDK command line (npm)"
 	@$(NPM) ci --no-audit --no-fund --loglevel=error
+	@env -u PYTHONDONTWRITEBYTECODE $(PY) -OO -c 'import app'  # cdk.json runs it so; compiled once, here
 	@touch $@
 
 clean: ## remove what runs leave behind; keeps what was installed and fetched

@@ -1,5 +1,8 @@
 """The CDK app: one stage per deployment, nothing else.
 
+cdk.json runs it with -OO: most of what CDK's Python modules hold is docstrings, and reading them took a
+tenth of a synth. What jsii checks of types while it runs goes too; mypy and the tests' own synth check them.
+
 Context: `deployment` (all when absent), `tags` (a JSON object), `permission_boundary` (a managed
 policy's name), `full_private`, `destroy` (throw-away accounts only).
 """

@@ -22,7 +22,7 @@ from aws_cdk import aws_ssm as ssm
 
 _POLICY = {"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "arn:aws:s3:::bucket/prefix/*"},
-    {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "arn:aws:kms:ap-northeast-1:account:key/id"}]}
+    {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "arn:aws:kms:ap-northeast-1:123456789012:key/*"}]}
 _TRUST = {"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}]}
 
@@ -36,7 +36,7 @@ _BUILDERS: dict[str, Callable[[Stack, str], CfnResource]] = {
         dimensions=[cloudwatch.CfnAlarm.DimensionProperty(name="FunctionName", value=id_)]),
     "AWS::Logs::LogGroup": lambda stack, id_: logs.CfnLogGroup(stack, id_, retention_in_days=90),
     "AWS::Lambda::Function": lambda stack, id_: lambda_.CfnFunction(
-        stack, id_, role="arn:aws:iam::account:role/any", handler="handler.handler", runtime="python3.13",
+        stack, id_, role="arn:aws:iam::123456789012:role/any", handler="handler.handler", runtime="python3.13",
         code=lambda_.CfnFunction.CodeProperty(s3_bucket="bucket", s3_key="key"), timeout=30, memory_size=256,
         environment=lambda_.CfnFunction.EnvironmentProperty(variables={"TABLE": "table", "BUCKET": "bucket"})),
     "AWS::SQS::Queue": lambda stack, id_: sqs.CfnQueue(stack, id_, sqs_managed_sse_enabled=True),

@@ -23,6 +23,6 @@ class DataStack(Stack):
         self.key = DataKey(self, "DataKey", alias=f"{name}-data", destroyable=True).key
         self.signing_key = SigningKey(self, "SigningKey", alias=naming.signing_key_alias(deployment.name)).key
         self.buckets = Buckets(self, "Buckets", deployment=deployment.name, key=self.key, destroyable=True)
-        self.control = ControlTable(self, "Control", deployment=deployment.name, key=self.key, destroyable=True).table
-        self.audit = AuditTable(self, "Audit", deployment=deployment.name, key=self.key).table
+        self.control = ControlTable(self, "Control", deployment=deployment.name, key=self.key, destroyable=True)
+        self.audit = AuditTable(self, "Audit", deployment=deployment.name, key=self.key)
         LabelDatabase(self, "Labels")

@@ -22,7 +22,7 @@ NIST_ACKNOWLEDGEMENTS: tuple[Acknowledged, ...] = (
                    "regional copies of models cover loss"),
     _stays("S3DefaultEncryptionKMS", "Data/Buckets/AccessLogs/Resource",
            because="S3 delivers access logs only to buckets with SSE-S3; they hold object keys, not objects"),
-    _stays("DynamoDBInBackupPlan", "Data/Control/Default/Resource", "Data/Audit/Default/Resource",
+    _stays("DynamoDBInBackupPlan", "Data/Control/Resource", "Data/Audit/Resource",
            because="point-in-time recovery and deletion protection cover 35 days; leases and pointers older than that "
                    "mean nothing, and the audit table can't be rewritten"),
     _stays("ElastiCacheRedisClusterAutomaticBackup", "Platform/InferenceCache/Default",

@@ -6,12 +6,11 @@ from typing import Any
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 
 from constructs import Construct
 from contracts import naming
-from mlplatform.policies import Statement, allow
+from mlplatform.policies import Statement, allow, arn_of, document
 from mlplatform.retention import removal_policy
 
 # What would rewrite or remove a record. PutItem stays: writers put with attribute_not_exists.
@@ -24,30 +23,15 @@ def append_audit(table_arn: str) -> list[Statement]:
     return [allow("dynamodb:PutItem", on=table_arn), allow("dynamodb:Query", on=table_arn)]
 
 
-def _table(scope: Construct, id_: str, *, name: str, sort_key: str, key: kms.IKey, removal: RemovalPolicy,
-           policy: iam.PolicyDocument | None = None) -> dynamodb.Table:
-    def string(attribute: str) -> dynamodb.Attribute:
-        return dynamodb.Attribute(name=attribute, type=dynamodb.AttributeType.STRING)
-
-    options: dict[str, Any] = {"resource_policy": policy} if policy else {}
-    return dynamodb.Table(
-        scope, id_, table_name=name, partition_key=string("story"), sort_key=string(sort_key),
-        billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST, encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
-        encryption_key=key, removal_policy=removal, deletion_protection=removal is RemovalPolicy.RETAIN,
-        point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-            point_in_time_recovery_enabled=True),
-        **options,
-    )
-
-
 class ControlTable(Construct):
     """One item per story and purpose: `LEASE`, `POINTER`, the last serving spec that was read."""
 
     def __init__(self, scope: Construct, id_: str, *, deployment: str, key: kms.IKey,
                  destroyable: bool = False) -> None:
         super().__init__(scope, id_)
-        self.table = _table(self, "Default", name=naming.control_table(deployment), sort_key="item", key=key,
-                            removal=removal_policy(self, destroyable=destroyable))
+        table = _table(self, name=naming.control_table(deployment), sort_key="item", key=key,
+                       removal=removal_policy(self, destroyable=destroyable))
+        self.name, self.arn = table.ref, table.attr_arn
 
 
 class AuditTable(Construct):
@@ -55,9 +39,29 @@ class AuditTable(Construct):
 
     def __init__(self, scope: Construct, id_: str, *, deployment: str, key: kms.IKey) -> None:
         super().__init__(scope, id_)
-        no_rewrites = iam.PolicyDocument(statements=[iam.PolicyStatement(
-            sid="RecordsAreNeverRewritten", effect=iam.Effect.DENY, principals=[iam.AnyPrincipal()],
-            actions=list(_REWRITES), resources=["*"],  # in a table's policy "*" is this table
-        )])
-        self.table = _table(self, "Default", name=naming.audit_table(deployment), sort_key="id", key=key,
-                            removal=RemovalPolicy.RETAIN, policy=no_rewrites)
+        no_rewrites = document({
+            "Sid": "RecordsAreNeverRewritten", "Effect": "Deny", "Principal": {"AWS": "*"},
+            "Action": list(_REWRITES), "Resource": "*",  # in a table's policy "*" is this table
+        })
+        table = _table(self, name=naming.audit_table(deployment), sort_key="id", key=key,
+                       removal=RemovalPolicy.RETAIN, policy=no_rewrites)
+        self.name, self.arn = table.ref, table.attr_arn
+
+
+def _table(scope: Construct, *, name: str, sort_key: str, key: kms.IKey, removal: RemovalPolicy,
+           policy: dict[str, Any] | None = None) -> dynamodb.CfnTable:
+    table = dynamodb.CfnTable(
+        scope, "Resource", table_name=name, billing_mode="PAY_PER_REQUEST",
+        attribute_definitions=[dynamodb.CfnTable.AttributeDefinitionProperty(attribute_name=n, attribute_type="S")
+                               for n in ("story", sort_key)],
+        key_schema=[dynamodb.CfnTable.KeySchemaProperty(attribute_name=n, key_type=kind)
+                    for n, kind in (("story", "HASH"), (sort_key, "RANGE"))],
+        sse_specification=dynamodb.CfnTable.SSESpecificationProperty(
+            sse_enabled=True, sse_type="KMS", kms_master_key_id=arn_of(key)),
+        point_in_time_recovery_specification=dynamodb.CfnTable.PointInTimeRecoverySpecificationProperty(
+            point_in_time_recovery_enabled=True),
+        deletion_protection_enabled=removal is RemovalPolicy.RETAIN,
+        resource_policy=dynamodb.CfnTable.ResourcePolicyProperty(policy_document=policy) if policy else None,
+    )
+    table.apply_removal_policy(removal)
+    return table

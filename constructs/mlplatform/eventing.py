@@ -6,25 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Duration
 from aws_cdk import aws_events as events
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_scheduler as scheduler
-from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
 from contracts.events import ALARM_STATE_CHANGE, PARAMETER_STORE_CHANGE
+from mlplatform.dead_letters import DeadLetters
 from mlplatform.platform_function import PlatformFunction
-from mlplatform.policies import ACCOUNT, allow, service_role
+from mlplatform.policies import allow, service_role
 
 # An event older than this is stale: the next schedule, alarm or operator decides anew.
 _MAX_AGE_S, _MAX_ATTEMPTS = 3_600, 8
-
-
-def undelivered(scope: Construct, id_: str = "Undelivered") -> sqs.Queue:
-    """Where EventBridge and Scheduler leave what a target refused; SSE-SQS, which both may write to."""
-    return sqs.Queue(scope, id_, encryption=sqs.QueueEncryption.SQS_MANAGED, enforce_ssl=True,
-                     retention_period=Duration.days(14))
 
 
 class Schedule(Construct):
@@ -33,17 +25,17 @@ class Schedule(Construct):
     def __init__(self, scope: Construct, id_: str, *, name: str, expression: str, time_zone: str, target_arn: str,
                  action: str, body: Mapping[str, Any]) -> None:
         super().__init__(scope, id_)
-        self.undelivered = undelivered(self)
+        self.undelivered = DeadLetters(self, "Undelivered")
         role = service_role(
             self, "Role", service="scheduler.amazonaws.com", description=f"Starts what {name} is about",
-            statements=[allow(action, on=target_arn), allow("sqs:SendMessage", on=self.undelivered.queue_arn)],
+            statements=[allow(action, on=target_arn), allow("sqs:SendMessage", on=self.undelivered.arn)],
         )
         scheduler.CfnSchedule(
             self, "Default", name=name, schedule_expression=expression, schedule_expression_timezone=time_zone,
             flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
             target=scheduler.CfnSchedule.TargetProperty(
                 arn=target_arn, role_arn=role.role_arn, input=json.dumps(body),
-                dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self.undelivered.queue_arn),
+                dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self.undelivered.arn),
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
                     maximum_event_age_in_seconds=_MAX_AGE_S, maximum_retry_attempts=_MAX_ATTEMPTS)),
         )
@@ -54,21 +46,16 @@ class _Rule(Construct):
                  role_arn: str | None = None, body: Mapping[str, Any] | None = None,
                  transformer: events.CfnRule.InputTransformerProperty | None = None) -> None:
         super().__init__(scope, id_)
-        self.undelivered = undelivered(self)
+        self.undelivered = DeadLetters(self, "Undelivered", open_to="events.amazonaws.com")
         self.resource = events.CfnRule(
             self, "Default", description=says, event_pattern=dict(pattern), state="ENABLED",
             targets=[events.CfnRule.TargetProperty(
                 id="Target", arn=target_arn, role_arn=role_arn, input=json.dumps(body) if body is not None else None,
                 input_transformer=transformer,
-                dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.undelivered.queue_arn),
+                dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.undelivered.arn),
                 retry_policy=events.CfnRule.RetryPolicyProperty(
                     maximum_event_age_in_seconds=_MAX_AGE_S, maximum_retry_attempts=_MAX_ATTEMPTS))],
         )
-        self.undelivered.add_to_resource_policy(iam.PolicyStatement(
-            sid="RuleMaySend", principals=[iam.ServicePrincipal("events.amazonaws.com")],
-            actions=["sqs:SendMessage"], resources=[self.undelivered.queue_arn],
-            conditions={"StringEquals": {"aws:SourceAccount": ACCOUNT}},
-        ))
 
 
 class FunctionRule(_Rule):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_sagemaker as sagemaker
 
@@ -20,7 +22,7 @@ class ModelRegistry(Construct):
         )
         self.resource.apply_removal_policy(RemovalPolicy.RETAIN)
 
-    @property
+    @cached_property
     def group_arn(self) -> str:
         return self.resource.attr_model_package_group_arn
 

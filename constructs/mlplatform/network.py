@@ -16,14 +16,13 @@ from mlplatform.retention import log_group
 
 FULL_PRIVATE_CONTEXT = "full_private"
 CIDR = "10.40.0.0/16"
-_INTERFACES = {
-    "Glue": ec2.InterfaceVpcEndpointAwsService.GLUE,
-    "Sts": ec2.InterfaceVpcEndpointAwsService.STS,
-    "Kms": ec2.InterfaceVpcEndpointAwsService.KMS,
-    "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
-    "Monitoring": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_MONITORING,
-    "SageMaker": ec2.InterfaceVpcEndpointAwsService.SAGEMAKER_API,
-}
+
+
+def _interfaces() -> dict[str, ec2.InterfaceVpcEndpointAwsService]:
+    """A function, because the first look at one makes CDK's Node process build all three hundred."""
+    aws = ec2.InterfaceVpcEndpointAwsService
+    return {"Glue": aws.GLUE, "Sts": aws.STS, "Kms": aws.KMS, "Logs": aws.CLOUDWATCH_LOGS,
+            "Monitoring": aws.CLOUDWATCH_MONITORING, "SageMaker": aws.SAGEMAKER_API}
 
 
 class Network(Construct):
@@ -49,7 +48,7 @@ class Network(Construct):
         # The route tables lead to the gateway endpoints only, so "anywhere" ends there.
         self.jobs.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "HTTPS to the gateway endpoints")
         if self.api_jobs_inside:
-            for endpoint, interface in _INTERFACES.items():
+            for endpoint, interface in _interfaces().items():
                 self.vpc.add_interface_endpoint(endpoint, service=interface)
         self._flow_log(key)
         self.subnet_ids: list[str] = [subnet.subnet_id for subnet in self.vpc.isolated_subnets]

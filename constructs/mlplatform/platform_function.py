@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
-from aws_cdk import AssetHashType, Duration
+from aws_cdk import AssetHashType
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
-from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
 from contracts import naming
 from contracts.environment import Environment
 from contracts.functions import FunctionContract
+from mlplatform.dead_letters import DeadLetters
 from mlplatform.policies import Statement, allow, arn, arn_of, service_role
 from mlplatform.retention import log_group
 from mlplatform.staging import ROOT, STAGED, source_asset, source_files, write_archive
@@ -62,7 +63,7 @@ class PlatformFunction(Construct):
         super().__init__(scope, id_)
         self.contract = contract
         self.name = naming.function(room, contract.name)
-        self.dead_letters = _dead_letters(self) if contract.asynchronous else None
+        self.dead_letters = DeadLetters(self, "DeadLetters") if contract.asynchronous else None
         group = log_group(self, "Logs", name=f"/aws/lambda/{self.name}", key_arn=key_arn)
         own = [
             allow("logs:CreateLogStream", "logs:PutLogEvents", on=group.attr_arn),
@@ -71,7 +72,7 @@ class PlatformFunction(Construct):
             allow("kms:Decrypt", on=key_arn),  # the environment itself
         ]
         if self.dead_letters:
-            own.append(allow("sqs:SendMessage", on=self.dead_letters.queue_arn))
+            own.append(allow("sqs:SendMessage", on=self.dead_letters.arn))
         self.role = service_role(self, "Role", service="lambda.amazonaws.com",
                                  description=f"What {self.name} may call", statements=[*own, *statements])
         code = source_asset(self, "Code", ["contracts", "lambdas/shared", f"lambdas/{contract.name}"])
@@ -86,10 +87,10 @@ class PlatformFunction(Construct):
             tracing_config=lambda_.CfnFunction.TracingConfigProperty(mode="Active"),
             logging_config=lambda_.CfnFunction.LoggingConfigProperty(log_group=group.ref),
             dead_letter_config=lambda_.CfnFunction.DeadLetterConfigProperty(
-                target_arn=self.dead_letters.queue_arn) if self.dead_letters else None,
+                target_arn=self.dead_letters.arn) if self.dead_letters else None,
         )
 
-    @property
+    @cached_property
     def arn(self) -> str:
         return self.resource.attr_arn
 
@@ -101,11 +102,6 @@ class PlatformFunction(Construct):
 def function_arn(room: str, contract: FunctionContract) -> str:
     """ARN by name: for a function that must know itself, where a reference would be a circle."""
     return arn("lambda", f"function:{naming.function(room, contract.name)}")
-
-
-def _dead_letters(scope: Construct) -> sqs.Queue:
-    return sqs.Queue(scope, "DeadLetters", encryption=sqs.QueueEncryption.SQS_MANAGED, enforce_ssl=True,
-                     retention_period=Duration.days(14))
 
 
 def _layer_asset(scope: Construct) -> s3_assets.Asset:

@@ -103,7 +103,7 @@ class ServiceRole:
     role_arn: str
 
 
-def _document(*statements: Statement) -> dict[str, Any]:
+def document(*statements: Statement) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
@@ -111,7 +111,7 @@ def service_role(scope: Construct, id_: str, *, service: str, description: str,
                  statements: Sequence[Statement]) -> ServiceRole:
     trust: Statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
     role = iam.CfnRole(
-        scope, id_, description=description, assume_role_policy_document=_document(trust),
-        policies=[iam.CfnRole.PolicyProperty(policy_name="Own", policy_document=_document(*statements))],
+        scope, id_, description=description, assume_role_policy_document=document(trust),
+        policies=[iam.CfnRole.PolicyProperty(policy_name="Own", policy_document=document(*statements))],
     )
     return ServiceRole(role, role.attr_arn)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
@@ -10,7 +9,7 @@ from constructs import Construct
 from contracts import functions as f
 from contracts import naming
 from mlplatform.container_image import ContainerImage
-from mlplatform.control_tables import append_audit
+from mlplatform.control_tables import AuditTable, ControlTable, append_audit
 from mlplatform.eventing import Schedule
 from mlplatform.kill_switches import read_all_flags
 from mlplatform.platform_function import FunctionRoom, function_arn
@@ -26,26 +25,26 @@ _SIGN_HEADS = "cron(10 * * * ? *)"
 
 
 class SharedFunctions(Construct):
-    def __init__(self, scope: Construct, id_: str, *, control: dynamodb.ITable, audit: dynamodb.ITable, key: kms.IKey,
+    def __init__(self, scope: Construct, id_: str, *, control: ControlTable, audit: AuditTable, key: kms.IKey,
                  images: list[ContainerImage], artifacts: s3.IBucket, signing_key: kms.IKey) -> None:
         super().__init__(scope, id_)
         self.room = room = FunctionRoom(self, "Room", room=ROOM, key=key)
         data = use_key(arn_of(key))
         self.lease = room.function(
-            f.LEASE, environment=f.LeaseEnv(CONTROL_TABLE=control.table_name, LEASE_TTL_S=LEASE_TTL_S),
-            statements=[allow("dynamodb:GetItem", "dynamodb:UpdateItem", on=control.table_arn), data,
+            f.LEASE, environment=f.LeaseEnv(CONTROL_TABLE=control.name, LEASE_TTL_S=LEASE_TTL_S),
+            statements=[allow("dynamodb:GetItem", "dynamodb:UpdateItem", on=control.arn), data,
                         # Has the execution that is in the way ended without giving its lease back?
                         allow("states:DescribeExecution", on=arn("states", f"execution:{naming.PROJECT}-*:*"))])
         self.kill_switches = room.function(f.KILL_SWITCHES, environment=f.NoEnv(), statements=[read_all_flags()])
         self.audit = room.function(
-            f.AUDIT, environment=f.AuditEnv(AUDIT_TABLE=audit.table_name),
-            statements=[*append_audit(audit.table_arn), data])
+            f.AUDIT, environment=f.AuditEnv(AUDIT_TABLE=audit.name),
+            statements=[*append_audit(audit.arn), data])
         self.audit_checkpoint = room.function(
             f.AUDIT_CHECKPOINT, environment=f.AuditCheckpointEnv(
-                AUDIT_TABLE=audit.table_name, ARTIFACTS_BUCKET=artifacts.bucket_name,
+                AUDIT_TABLE=audit.name, ARTIFACTS_BUCKET=artifacts.bucket_name,
                 SIGNING_KEY_ARN=arn_of(signing_key)),
             statements=[
-                allow("dynamodb:Query", on=audit.table_arn),
+                allow("dynamodb:Query", on=audit.arn),
                 allow("s3:ListBucket", on=artifacts.bucket_arn,
                       when={"StringLike": {"s3:prefix": [f"{naming.ALL_AUDIT_CHECKPOINTS}*"]}}),
                 write_prefixes(artifacts.bucket_arn, naming.ALL_AUDIT_CHECKPOINTS),

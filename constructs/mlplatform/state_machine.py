@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_stepfunctions as sfn
@@ -54,7 +55,7 @@ class StateMachine(Construct):
                 type="CUSTOMER_MANAGED_KMS_KEY", kms_key_id=arn_of(key), kms_data_key_reuse_period_seconds=300),
         )
 
-    @property
+    @cached_property
     def arn(self) -> str:
         return self.resource.attr_arn
 

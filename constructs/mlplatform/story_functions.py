@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 
 from constructs import Construct
@@ -14,7 +13,7 @@ from contracts.deployments import HOME, Deployment
 from contracts.kill_switches import GLOBAL_FREEZE
 from contracts.story import StoryContract
 from mlplatform.buckets import Buckets
-from mlplatform.control_tables import append_audit
+from mlplatform.control_tables import AuditTable, ControlTable, append_audit
 from mlplatform.kill_switches import read_flags
 from mlplatform.model_registry import ModelRegistry
 from mlplatform.platform_function import FunctionRoom, PlatformFunction
@@ -43,8 +42,8 @@ class StoryFunctionsProps:
     story: StoryContract
     deployment: Deployment
     buckets: Buckets
-    control: dynamodb.ITable
-    audit: dynamodb.ITable
+    control: ControlTable
+    audit: AuditTable
     registry: ModelRegistry
     key: kms.IKey
     signing_key: kms.IKey
@@ -57,6 +56,7 @@ class StoryFunctions(Construct):
         self._props, self._slug = props, props.story.slug
         self._room = FunctionRoom(self, "Room", room=self._slug, key=props.key)
         self._data = use_key(arn_of(props.key))
+        self._artifacts_arn = props.buckets.artifacts.bucket_arn
         self.run_plan, self.judge, self.publish = self._run_plan(), self._judge(), self._publish()
         self.release_plan, self.release_check = self._release_plan(), self._release_check()
         self.canary_judge = self._canary_judge()
@@ -69,13 +69,13 @@ class StoryFunctions(Construct):
     # --- grants that several share ------------------------------------------------
 
     def _control(self, *actions: str) -> Statement:
-        return allow(*(f"dynamodb:{a}" for a in actions), on=self._props.control.table_arn)
+        return allow(*(f"dynamodb:{a}" for a in actions), on=self._props.control.arn)
 
     def _read_artifacts(self, *prefixes: str) -> list[Statement]:
-        return read_prefixes(self._props.buckets.artifacts.bucket_arn, *prefixes)
+        return read_prefixes(self._artifacts_arn, *prefixes)
 
     def _write_artifacts(self, prefix: str) -> Statement:
-        return write_prefixes(self._props.buckets.artifacts.bucket_arn, prefix)
+        return write_prefixes(self._artifacts_arn, prefix)
 
     def _endpoint(self, *actions: str) -> Statement:
         return allow(*(f"sagemaker:{a}" for a in actions),
@@ -93,7 +93,7 @@ class StoryFunctions(Construct):
     def _run_plan(self) -> PlatformFunction:
         buckets = self._props.buckets
         return self._room.function(f.RUN_PLAN, environment=f.RunPlanEnv(
-            CONTROL_TABLE=self._props.control.table_name, LAKE_BUCKET=buckets.lake.bucket_name,
+            CONTROL_TABLE=self._props.control.name, LAKE_BUCKET=buckets.lake.bucket_name,
             ARTIFACTS_BUCKET=buckets.artifacts.bucket_name,
         ), statements=[self._control("GetItem"), self._write_artifacts(naming.no_champion_prefix(self._slug)),
                        self._data])
@@ -118,7 +118,7 @@ class StoryFunctions(Construct):
     def _release_plan(self) -> PlatformFunction:
         p = self._props
         return self._room.function(f.RELEASE_PLAN, environment=f.ReleasePlanEnv(
-            CONTROL_TABLE=p.control.table_name, SIGNING_KEY_ARN=arn_of(p.signing_key),
+            CONTROL_TABLE=p.control.name, SIGNING_KEY_ARN=arn_of(p.signing_key),
             MODEL_PACKAGE_GROUP_ARN=p.registry.group_arn,
         ), statements=[
             self._control("GetItem", "PutItem"), *self._read_artifacts(naming.all_models_prefix(self._slug)),
@@ -129,7 +129,7 @@ class StoryFunctions(Construct):
 
     def _release_check(self) -> PlatformFunction:
         return self._room.function(
-            f.RELEASE_CHECK, environment=f.ReleaseCheckEnv(CONTROL_TABLE=self._props.control.table_name),
+            f.RELEASE_CHECK, environment=f.ReleaseCheckEnv(CONTROL_TABLE=self._props.control.name),
             statements=[
                 self._control("GetItem", "PutItem"), self._spec(),
                 self._endpoint("DescribeEndpoint", "InvokeEndpoint"),
@@ -144,23 +144,23 @@ class StoryFunctions(Construct):
 
     def _canary_judge(self) -> PlatformFunction:
         return self._room.function(
-            f.CANARY_JUDGE, environment=f.CanaryJudgeEnv(CONTROL_TABLE=self._props.control.table_name),
+            f.CANARY_JUDGE, environment=f.CanaryJudgeEnv(CONTROL_TABLE=self._props.control.name),
             statements=[self._control("GetItem"), self._data,
                         allow("cloudwatch:GetMetricData", on="*")])  # has no resource-level permissions
 
     def _promote(self) -> PlatformFunction:
         p = self._props
         return self._room.function(f.PROMOTE, environment=f.PromoteEnv(
-            CONTROL_TABLE=p.control.table_name, AUDIT_TABLE=p.audit.table_name,
+            CONTROL_TABLE=p.control.name, AUDIT_TABLE=p.audit.name,
         ), statements=[
             self._control("GetItem", "PutItem", "ConditionCheckItem"),
-            *append_audit(p.audit.table_arn),
+            *append_audit(p.audit.arn),
             self._packages("DescribeModelPackage", "UpdateModelPackage"), self._data])
 
     def _announce(self) -> PlatformFunction:
         p = self._props
         return self._room.function(f.ANNOUNCE, environment=f.AnnounceEnv(
-            CONTROL_TABLE=p.control.table_name, ARTIFACTS_BUCKET=p.buckets.artifacts.bucket_name,
+            CONTROL_TABLE=p.control.name, ARTIFACTS_BUCKET=p.buckets.artifacts.bucket_name,
             SIGNING_KEY_ARN=arn_of(p.signing_key),
         ), statements=[
             self._control("GetItem"), allow("s3:PutObject", on=p.buckets.artifacts.arn_for_objects(
@@ -175,7 +175,7 @@ class StoryFunctions(Construct):
     def _receive_plan(self) -> PlatformFunction:
         return self._room.function(
             f.RECEIVE_PLAN, environment=f.ReceivePlanEnv(
-                CONTROL_TABLE=self._props.control.table_name, **self._home()),
+                CONTROL_TABLE=self._props.control.name, **self._home()),
             statements=[self._control("GetItem"), *read_home(self._slug),
                         self._packages("DescribeModelPackage", "ListModelPackages"), self._data])
 
@@ -193,7 +193,7 @@ class StoryFunctions(Construct):
     def _drift_monitor(self) -> PlatformFunction:
         p = self._props
         return self._room.function(f.DRIFT_MONITOR, environment=f.DriftMonitorEnv(
-            CONTROL_TABLE=p.control.table_name, CAPTURE_BUCKET=p.buckets.capture.bucket_name,
+            CONTROL_TABLE=p.control.name, CAPTURE_BUCKET=p.buckets.capture.bucket_name,
             CAPTURE_DELAY_S=CAPTURE_DELAY_S,
         ), statements=[
             self._control("GetItem"), *self._read_artifacts(naming.all_models_prefix(self._slug)),
@@ -206,6 +206,6 @@ class StoryFunctions(Construct):
         """Made after the retrain machine, which it starts."""
         return self._room.function(
             f.DRIFT_TRIGGER, environment=f.DriftTriggerEnv(
-                STORY=self._slug, CONTROL_TABLE=self._props.control.table_name, RETRAIN_STATE_MACHINE_ARN=machine_arn),
+                STORY=self._slug, CONTROL_TABLE=self._props.control.name, RETRAIN_STATE_MACHINE_ARN=machine_arn),
             statements=[self._control("GetItem", "PutItem"), read_flags((GLOBAL_FREEZE, *self._props.story.flags)),
                         allow("states:StartExecution", on=machine_arn), self._data])
