@@ -38,7 +38,7 @@ from model_code.intent_classifier.serving_config import CONFIG_FILE, IR_FILE
 SCHEMA_VERSION = 1
 EVALUATION_FILE, DRIFT_FILE, SERVING_FOLDER, TRAINING_FILE = (
     "evaluation.json", "drift_reference.json", "serving", "training.json")
-LATENCY_REQUESTS, LATENCY_ROUNDS = 200, 5
+LATENCY_REQUESTS, LATENCY_ROUNDS = 200, 3
 BATCH_THREADS = 2
 COMPARISON_SEED = 2026
 NUMERIC_FEATURES = ("chars", "tokens", "unknown_share", "japanese_share", "confidence")
