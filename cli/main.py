@@ -15,6 +15,7 @@ from cli import (
     approvals,
     audit,
     dataset_audit,
+    drift_regions,
     executions,
     features,
     flags,
@@ -259,6 +260,16 @@ def drift_replay(
     with show.request_progress(out, requests) as tick:
         answered = traffic.replay(target(), story, rows, requests=requests, tick=tick)
     show.answered(out, answered)
+
+
+@drift_app.command("regions")
+def drift_regions_(
+    story: Story,
+    hours: Annotated[int, typer.Option(min=1, max=drift_regions.MAX_HOURS, help="back from the newest count")] = 24,
+) -> None:
+    """Add up what every deployment counted, and judge the sum: for slices that are thin in each region."""
+    everywhere = [Target.of(d.name, target().endpoint_url) for d in DEPLOYMENTS]
+    show.regions_drift(out, drift_regions.merged(everywhere, find_story(story), hours=hours))
 
 
 @audit_app.command("verify")

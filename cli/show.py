@@ -15,6 +15,7 @@ from rich.table import Table
 from cli.approvals import Question
 from cli.audit import Verified
 from cli.dataset_audit import DatasetAudited
+from cli.drift_regions import RegionsDrift
 from cli.executions import Finished
 from cli.flags import FlagChange
 from cli.labels import INGESTED, Ingest
@@ -167,3 +168,16 @@ def dataset_audited(out: Console, found: DatasetAudited) -> None:
               f"{verdict}" + "".join(f", {count} {reason}" for reason, count in found.violations.items()))
     for example in found.examples:
         out.print(f"  row {escape(example['id'])}: {example['reason']}, {escape(example['detail'])}", soft_wrap=True)
+
+
+def regions_drift(out: Console, found: RegionsDrift) -> None:
+    title = f"counted until {found.until:%Y-%m-%d %H:%M} UTC" if found.until else "nothing was counted yet"
+    shares = Table("deployment", "version", "hours", "requests", title=title, title_justify="left")
+    for share in found.shares:
+        shares.add_row(share.deployment, share.version or share.note, str(share.hours), f"{share.requests:,}")
+    out.print(shares)
+    table = Table("monitor", "language", "cohort", "requests", "PSI", "p", "feature or why not")
+    for r in found.results:
+        value, chance = (f"{number:.3g}" if number is not None else "" for number in (r.value, r.p_value))
+        table.add_row(r.monitor, r.language, r.cohort or "all", f"{r.requests:,}", value, chance, r.feature or r.note)
+    out.print(table)

@@ -17,11 +17,12 @@ from typing import Any
 
 from contracts import metrics, naming, stories
 from contracts.alarm_budget import LOOK_EVERY_S, alarm_rule
+from contracts.drift_windows import WHOLE, Histograms, WindowResult, parse_references
 from contracts.functions import DriftMonitorEnv
 from contracts.story import DriftMonitor
 from lambdas.drift_monitor import spans
 from lambdas.drift_monitor.captures import Window, read_captures, read_feedback
-from lambdas.drift_monitor.logic import WHOLE, Histograms, WindowResult, judge_concept, parse_references
+from lambdas.drift_monitor.logic import judge_concept
 from lambdas.shared.aws import client, environment
 from lambdas.shared.errors import InvalidInput
 from lambdas.shared.objects import S3Uri, read_json

@@ -15,12 +15,11 @@ from typing import Any
 
 from contracts import naming
 from contracts.alarm_budget import LOOK_EVERY_S, SPANS_H
+from contracts.drift_windows import Histograms, References, WindowResult, end_of, object_name
 from contracts.story import DriftMonitor
-from lambdas.drift_monitor.logic import Histograms, References, WindowResult
 from lambdas.shared.objects import S3Uri, list_objects, read_json
 
 _HOUR = timedelta(seconds=LOOK_EVERY_S)
-_NAME = "%Y-%m-%dT%H.json"
 
 
 def last_full_hour(moment: datetime) -> datetime:
@@ -31,7 +30,7 @@ def last_full_hour(moment: datetime) -> datetime:
 def keep(s3: Any, folder: S3Uri, end: datetime, counted: Histograms) -> None:
     """Write one hour's counts; a second look at the same hour writes the same object."""
     body = json.dumps(counted.to_dict(), sort_keys=True, separators=(",", ":")).encode()
-    s3.put_object(Bucket=folder.bucket, Key=folder.child(end.strftime(_NAME)).key, Body=body,
+    s3.put_object(Bucket=folder.bucket, Key=folder.child(object_name(end)).key, Body=body,
                   ContentType="application/json")
 
 
@@ -58,8 +57,7 @@ def _kept(s3: Any, folder: S3Uri, end: datetime) -> dict[datetime, S3Uri]:
     """End -> object, of the hours before `end` that the longest span reaches."""
     found = {}
     for entry in list_objects(s3, folder.child("")):
-        name = entry["Key"].rsplit("/", 1)[1]
-        at = datetime.strptime(name, _NAME).replace(tzinfo=end.tzinfo)
+        at = end_of(entry["Key"].rsplit("/", 1)[1])
         if end - (SPANS_H[-1] - 1) * _HOUR <= at < end:
             found[at] = S3Uri(folder.bucket, entry["Key"])
     return found

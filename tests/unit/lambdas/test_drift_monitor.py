@@ -15,10 +15,11 @@ from botocore.stub import Stubber
 from contracts import records
 from contracts.alarm_budget import alarm_rule
 from contracts.drift import Reference, psi
+from contracts.drift_windows import Histograms, WindowResult
 from contracts.stories import story
 from lambdas.drift_monitor.captures import Window, parse
 from lambdas.drift_monitor.handler import handler
-from lambdas.drift_monitor.logic import Histograms, WindowResult, judge_concept
+from lambdas.drift_monitor.logic import judge_concept
 from lambdas.shared.errors import InvalidInput
 from tests.unit.lambdas.account import ARTIFACTS, CAPTURE, STORY, Account
 
