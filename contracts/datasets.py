@@ -74,6 +74,9 @@ def is_compatible(old: Sequence[FieldSpec], new: Sequence[FieldSpec]) -> list[st
     return sorted(problems)
 
 
+LABEL_TIME = "asked_at"  # of a joined label: what was known then is what it may see
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelRow:
     id: str

@@ -7,6 +7,7 @@ feature; without such a time a backfill would be unknown to every label before i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -103,6 +104,11 @@ class FeatureGroupContract:
         return {"entity": self.record_identifier, "label_time": label_time, "event_time": self.event_time,
                 "ingestion_time": INGESTED_AT, "features": (*self.values, IS_DELETED),
                 "ttl": timedelta(days=self.ttl_days)}
+
+    def point_in_time_json(self, *, label_time: str) -> str:
+        """The same for the argument of a job, as PointInTime.to_json() writes it: `ttl` in microseconds."""
+        arguments = self.point_in_time(label_time=label_time)
+        return json.dumps({**arguments, "ttl": arguments["ttl"] // timedelta(microseconds=1)})
 
 
 @dataclass(frozen=True, kw_only=True)

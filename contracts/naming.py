@@ -159,6 +159,14 @@ def last_good_features_prefix(slug: str) -> str:
     return f"feature-manifests/{slug}/"
 
 
+JOINS_PREFIX = "joins/"
+
+
+def join_prefix(slug: str, folder: str) -> str:
+    """A folder of Parquet files that a join on Spark reads or writes: labels, feature rows or joined rows."""
+    return f"{JOINS_PREFIX}{slug}/{folder}/"
+
+
 # --- keys inside the artifacts bucket -----------------------------------------
 
 
@@ -275,6 +283,16 @@ def label_ingest_state_machine() -> str:
 def label_expiry_state_machine() -> str:
     """Also its schedule's name."""
     return f"{PROJECT}-label-expiry"
+
+
+def feature_join_state_machine() -> str:
+    """Also the name of its EMR Serverless application."""
+    return f"{PROJECT}-feature-join"
+
+
+def feature_join_logs() -> str:
+    """Log group of the Spark driver."""
+    return f"/aws/emr-serverless/{feature_join_state_machine()}"
 
 
 def label_callback_api() -> str:

@@ -9,6 +9,7 @@ FREEZE_POLL_S: Final = 30
 INGEST_POLL_S: Final = 30
 PIPELINE_POLL_S: Final = 30
 RELEASE_POLL_S: Final = 30
+JOIN_POLL_S: Final = 30
 
 # A last net under every loop; the jobs' own limits end them much earlier.
 EXECUTION_TIMEOUT_S: Final = 24 * 3_600

@@ -1,4 +1,4 @@
-"""What all stories share: network, inference cache, images, on-call, the global freeze, functions, labels."""
+"""What all stories share: network, inference cache, images, on-call, the global freeze, functions, labels, joins."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mlplatform.label_platform import LabelJobProps
 from mlplatform.network import Network
 from mlplatform.on_call import OnCall
 from mlplatform.shared_functions import SharedFunctions
+from mlplatform.spark_join import SparkJoin, SparkJoinProps
 
 from constructs import Construct
 from contracts import naming
@@ -47,3 +48,5 @@ class PlatformStack(Stack):
             LabelInbox(self, "LabelInbox", room=self.functions.room, lake=data.buckets.lake, key=key,
                        machine=self.label_ingest.machine)
             LabelExpiry(self, "LabelExpiry", props=jobs, slugs=list(CONTRACTS), topic_arn=topic_arn)
+            SparkJoin(self, "FeatureJoin", props=SparkJoinProps(
+                buckets=data.buckets, network=self.network, key=key, topic_arn=topic_arn))

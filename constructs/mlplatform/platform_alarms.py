@@ -33,7 +33,8 @@ class PlatformAlarms(Construct):
 
     def _machines(self, stories: Sequence[StoryContract], *, home: bool) -> Iterator[AlarmProps]:
         watched = [(naming.label_ingest_state_machine(), "label-ingest-failed")]
-        watched += [(naming.label_expiry_state_machine(), "label-expiry-failed")] if home else []
+        watched += [(naming.label_expiry_state_machine(), "label-expiry-failed"),
+                    (naming.feature_join_state_machine(), "feature-join-failed")] if home else []
         for story in stories:
             watched += [(naming.retrain_state_machine(story.slug), "retrain-failed"),
                         (naming.release_state_machine(story.slug), "release-failed")]

@@ -83,3 +83,27 @@ def source_asset(scope: Construct, id_: str, folders: Sequence[str]) -> s3_asset
     """An asset that holds `folders`, each at its own relative path."""
     return s3_assets.Asset(scope, id_, path=str(staged(tuple(folders))), asset_hash=content_hash(tuple(folders)),
                            asset_hash_type=AssetHashType.CUSTOM)
+
+
+def _hash_of(files: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        body = (ROOT / file).read_bytes()
+        digest.update(f"{file}\0{len(body)}\0".encode())
+        digest.update(body)
+    return digest.hexdigest()
+
+
+def file_asset(scope: Construct, id_: str, file: str) -> s3_assets.Asset:
+    """One file as it is, for a service that runs it from S3."""
+    return s3_assets.Asset(scope, id_, path=str(ROOT / file), asset_hash=_hash_of([file]),
+                           asset_hash_type=AssetHashType.CUSTOM)
+
+
+def archive_asset(scope: Construct, id_: str, files: Sequence[str]) -> s3_assets.Asset:
+    """An archive of exactly these files under their own paths: a change to any other makes no new one."""
+    digest = _hash_of(files)
+    target = STAGED / f"{digest}.zip"
+    if not target.is_file():
+        write_archive(target, ROOT, [ROOT / file for file in files])
+    return s3_assets.Asset(scope, id_, path=str(target), asset_hash=digest, asset_hash_type=AssetHashType.CUSTOM)

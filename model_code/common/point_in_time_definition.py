@@ -1,5 +1,7 @@
 """What a point-in-time join means, apart from the engine that runs it (standard library only: Spark needs no Arrow).
 
+This file, point_in_time_spark.py and the job run on Python 3.9, which is what EMR Serverless 7 brings.
+
 A label row may see of its entity only what was known at the label's time. A feature row is *known* when it has
 happened and has arrived: event time <= label time and ingestion time <= label time. Of the known rows
 
@@ -28,7 +30,7 @@ from datetime import timedelta
 MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)  # kw_only is of Python 3.10
 class PointInTime:
     """One join: the names of the columns and how long a feature row lives.
 

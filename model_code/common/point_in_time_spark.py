@@ -16,6 +16,7 @@ from model_code.common.point_in_time_definition import PointInTime, entity_types
 
 # Names of ours; a struct keeps the label's own columns out of their way.
 ENTITY, AT, PLACE, LABEL, ROW, NEWEST = "entity", "at", "place", "label", "row", "newest"
+_NESTED = (T.ArrayType, T.MapType, T.StructType)
 
 
 def join(labels: DataFrame, features: DataFrame, definition: PointInTime) -> DataFrame:
@@ -72,7 +73,7 @@ def _check(labels: DataFrame, features: DataFrame, definition: PointInTime) -> N
                 raise naive_time(side, name, frame.schema[name].dataType.simpleString())
     for name in definition.features:
         kind = features.schema[name].dataType
-        if isinstance(kind, T.ArrayType | T.MapType | T.StructType):
+        if isinstance(kind, _NESTED):
             raise ValueError(f"features: column {name!r} must hold single values, got {kind.simpleString()}")
     kinds = [frame.schema[definition.entity].dataType for frame in (labels, features)]
     if not any(all(isinstance(k, kind) for k in kinds) for kind in (T.StringType, T.IntegralType)):

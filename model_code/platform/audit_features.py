@@ -21,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from contracts.datasets import LABEL_TIME
 from contracts.stories import story as story_contract
 from contracts.story import StoryContract
 from model_code.common.feature_store import FeatureRead, offline_store
@@ -28,7 +29,7 @@ from model_code.common.log import log_event
 from model_code.common.point_in_time_audit import Violation, audit
 from model_code.common.point_in_time_definition import PointInTime
 from model_code.common.sagemaker_job import write_exit_message
-from model_code.platform.dataset_features import LABEL_TIME
+
 from model_code.platform.freeze_dataset import DATASET_FILE, MANIFEST_FILE
 from model_code.platform.ingest_labels import LabelEnv
 

@@ -14,13 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from contracts.datasets import LabelRow
+from contracts.datasets import LABEL_TIME, LabelRow
 from contracts.story import StoryContract
 from model_code.common.feature_store import FeatureRead
 from model_code.common.point_in_time import join
 from model_code.common.point_in_time_definition import PointInTime
 
-LABEL_TIME = "asked_at"
 NONE = "none"  # a manifest's `features.status` when no row has a customer
 _INSTANT = pa.timestamp("us", "UTC")
 
