@@ -31,7 +31,7 @@ def build(config: LocalConfig):  # type: ignore[no-untyped-def]
     """The ASGI application with every hook in place."""
     from ministack import app as ministack_app
 
-    from local import call_record, front, functions, gateway, registry, resources, sagemaker
+    from local import call_record, emr_serverless, front, functions, gateway, registry, resources, sagemaker
     from local.events import alarms, parameters, schedules, targets
     from local.stacks import hooks as stacks
     from local.states import engine
@@ -40,6 +40,7 @@ def build(config: LocalConfig):  # type: ignore[no-untyped-def]
                    schedules):
         module.install(config)
     sagemaker.register(config)
+    emr_serverless.register(config)
     return front.install(config, ministack_app)
 
 

@@ -146,7 +146,8 @@ def join_states() -> dict[str, asl.State]:
                               result="$.run", select={"JobRunId.$": "$.JobRunId"}),
         "WaitJoin": asl.wait(workflow.JOIN_POLL_S, next_="DescribeJoin"),
         "DescribeJoin": asl.call("emrserverless", "getJobRun", run, next_="JoinStatus", on_error="CancelJoin",
-                                 result="$.job", select={"State.$": "$.JobRun.State"}),
+                                 result="$.job",
+                                 select={"State.$": "$.JobRun.State", "Details.$": "$.JobRun.StateDetails"}),
         # A state that EMR may add is not an end: the job's own limit is.
         "JoinStatus": asl.choose(asl.equals("$.job.State", "SUCCESS", "Joined"),
                                  asl.equals("$.job.State", "FAILED", "JobFailed"),
@@ -154,10 +155,11 @@ def join_states() -> dict[str, asl.State]:
         # Nobody looks at it any more, so it must not run on.
         "CancelJoin": asl.call("emrserverless", "cancelJobRun", run, next_="NotifyFailure", on_error="NotifyFailure",
                                result=None),
-        "JobFailed": asl.put({"Error": "JoinJobFailed"}, at="$.error", next_="NotifyFailure"),
+        "JobFailed": asl.put({"Error": "JoinJobFailed", "Cause.$": "$.job.Details"}, at="$.error",
+                             next_="NotifyFailure"),
         "NotifyFailure": asl.notify("Feature join failed", "States.Format('The join of {} for {} failed ({}). "
                                     "Execution: {}', $.labels, $.story, $.error.Error, $$.Execution.Id)",
                                     next_="Failed"),
         "Joined": asl.succeed(),
-        "Failed": asl.fail("JoinFailed", f"The join on Spark failed: its log is in {naming.feature_join_logs()}"),
+        "Failed": asl.fail_saying("JoinFailed", "$.error.Cause"),
     }

@@ -19,9 +19,9 @@ def invalid(message: str) -> ApiError:
     return ApiError("ValidationException", message)
 
 
-def not_supported(what: str) -> ApiError:
+def not_supported(what: str, *, by: str = "SageMaker") -> ApiError:
     """A thing AWS has and this embedded service does not: said, never ignored."""
-    return ApiError("ValidationException", f"{what} is not supported by the embedded SageMaker")
+    return ApiError("ValidationException", f"{what} is not supported by the embedded {by}")
 
 
 class JobFailure(Exception):

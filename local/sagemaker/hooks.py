@@ -29,7 +29,7 @@ def add_service(name: str, module: types.ModuleType, *, target: str, hosts: list
 def install() -> None:
     add_service("sagemaker", service, target="SageMaker.", hosts=[r"\.sagemaker\.", r"^api\.sagemaker"])
     iam_actions._BOTOCORE_SERVICE_MAP["sagemaker"] = ["sagemaker-runtime", "sagemaker-featurestore-runtime"]
-    _wrap(iam_actions, "extract_resource_arn", iam.resource_arn)
+    ask_first(iam_actions, "extract_resource_arn", iam.resource_arn)
     codebuild.install()
     cfn.install()
     large_objects.install()
@@ -38,7 +38,7 @@ def install() -> None:
         add_service(scaling.SERVICE, scaling, target="AnyScaleFrontendService.", hosts=hosts)
 
 
-def _wrap(module: Any, name: str, ours: Callable[..., str | None]) -> None:
+def ask_first(module: Any, name: str, ours: Callable[..., str | None]) -> None:
     """Ask `ours` first; None means that the original answers."""
     original = getattr(module, name)
 

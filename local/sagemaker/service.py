@@ -27,6 +27,7 @@ from local.sagemaker import (
 )
 from local.sagemaker.errors import ApiError, not_supported
 from local.sagemaker.operations import OPERATIONS
+from local.sagemaker.roles import SAGEMAKER
 from local.sagemaker.validation import check, service_model
 
 _PARTS = (endpoints, features, models, pipelines, processing, registry, training, transform)  # fill OPERATIONS
@@ -73,26 +74,28 @@ def call(operation: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_pass_role(request: dict[str, Any], headers: dict) -> None:
-    """Who hands a role to SageMaker needs iam:PassRole on it."""
+    for member in _ROLE_MEMBERS:
+        if isinstance(role := request.get(member), str):
+            check_pass_role(role, headers, to=SAGEMAKER)
+
+
+def check_pass_role(role: str, headers: dict, *, to: str) -> None:
+    """Who hands a role to a service needs iam:PassRole on it."""
     from ministack import app
     from ministack.core.iam_evaluator import enforce
     from ministack.core.router import extract_access_key_id
 
-    for member in _ROLE_MEMBERS:
-        role = request.get(member)
-        if not app.AUTH or not isinstance(role, str):
-            continue
-        denied = enforce(
-            extract_access_key_id(headers), "iam:PassRole", "iam", "", resource_arn=role,
-            service_context={"iam:PassedToService": "sagemaker.amazonaws.com"},
+    if not app.AUTH:
+        return
+    denied = enforce(extract_access_key_id(headers), "iam:PassRole", "iam", "", resource_arn=role,
+                     service_context={"iam:PassedToService": to})
+    if denied:
+        caller = getattr(denied, "principal_arn", "unknown caller")
+        raise ApiError(
+            "AccessDeniedException",
+            f"User: {caller} is not authorized to perform: iam:PassRole on resource: {role} because no "
+            "identity-based policy allows the iam:PassRole action",
         )
-        if denied:
-            caller = getattr(denied, "principal_arn", "unknown caller")
-            raise ApiError(
-                "AccessDeniedException",
-                f"User: {caller} is not authorized to perform: iam:PassRole on resource: {role} because no "
-                "identity-based policy allows the iam:PassRole action",
-            )
 
 
 def error_response(error: ApiError) -> Response:

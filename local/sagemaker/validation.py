@@ -40,7 +40,8 @@ def check(service: str, operation: str, request: dict[str, Any], supported: froz
         raise invalid(count + "; ".join(problems))
     refused = sorted(_outside(request, shape, "", supported))
     if refused:
-        raise not_supported(f"{operation}: request member {', '.join(refused)}")
+        by = "SageMaker" if service.startswith("sagemaker") else service_model(service).service_id
+        raise not_supported(f"{operation}: request member {', '.join(refused)}", by=str(by))
 
 
 def _constraints(value: Any, shape: Any, path: str, problems: list[str]) -> None:
@@ -121,10 +122,10 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def one_of(value: str, allowed: tuple[str, ...], member: str) -> None:
+def one_of(value: str, allowed: tuple[str, ...], member: str, *, by: str = "SageMaker") -> None:
     """Refuse an enum value that AWS knows and this service does not."""
     if value not in allowed:
         raise ApiError(
             "ValidationException",
-            f"{member} {value!r} is not supported by the embedded SageMaker; it supports {', '.join(allowed)}",
+            f"{member} {value!r} is not supported by the embedded {by}; it supports {', '.join(allowed)}",
         )

@@ -24,11 +24,21 @@ _PLACEHOLDERS = ("AWS::CloudFormation::WaitConditionHandle", "AWS::CloudFormatio
 def install(config: LocalConfig) -> None:
     from ministack.services.cloudformation import provisioners, stacks
 
-    from local.stacks import buckets, by_api, log_queries, mended, network, observability, scaling, unread
+    from local.stacks import (
+        buckets,
+        by_api,
+        emr_serverless,
+        log_queries,
+        mended,
+        network,
+        observability,
+        scaling,
+        unread,
+    )
 
     by_api.configure(config)
     log_queries.install(config)
-    for module in (buckets, mended, network, observability, scaling):
+    for module in (buckets, emr_serverless, mended, network, observability, scaling):
         provisioners._RESOURCE_HANDLERS.update(module.handlers())
         for resource_type, tag_property in getattr(module, "TAGGED", {}).items():
             provisioners._STACK_TAG_PROPERTY[resource_type] = (tag_property, "list")
@@ -52,7 +62,8 @@ def install(config: LocalConfig) -> None:
 
     on_worker = stacks._runs_on_worker_thread
     through_api = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable",
-                   *network.handlers(), *observability.handlers(), *scaling.handlers()} - {"AWS::CloudWatch::Alarm"}
+                   *emr_serverless.handlers(), *network.handlers(), *observability.handlers(),
+                   *scaling.handlers()} - {"AWS::CloudWatch::Alarm"}
     stacks._runs_on_worker_thread = lambda kind: kind in through_api or on_worker(kind)
     for module in (provisioners, stacks):
         module._provision_resource = provision_resource
