@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from cli.target import Target
 from contracts import events, naming
 
@@ -65,6 +67,16 @@ def start(target: Target, machine: str, body: dict[str, Any], *, name: str) -> s
         input=json.dumps(body),
     )
     return str(answer["executionArn"])
+
+
+def start_once(target: Target, machine: str, body: dict[str, Any], *, name: str) -> str:
+    """The same, and ARN of the execution of that name when it has ended already."""
+    try:
+        return start(target, machine, body, name=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
+            raise
+        return f"{target.state_machine_arn(machine).replace(':stateMachine:', ':execution:')}:{name}"
 
 
 def started_with(target: Target, machine: str, body: dict[str, Any], *, timeout_s: float = 60.0) -> str:

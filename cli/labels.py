@@ -12,10 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from botocore.exceptions import ClientError
-
 from cli.errors import CliError
-from cli.executions import Finished, finished, start, wait
+from cli.executions import Finished, start_once, wait
 from cli.target import Target
 from contracts import naming
 from contracts.datasets import MAX_BAD_SHARE, LabelFileError, Validation, declared_taxonomy, validate_lines
@@ -75,14 +73,7 @@ def ingest(
     s3.put_object(Bucket=bucket, Key=naming.incoming_provenance(story, batch_id), Body=json.dumps(provenance).encode())
     s3.put_object(Bucket=bucket, Key=naming.incoming_labels(story, batch_id), Body=body)
     name = naming.execution_name("labels", f"{story}-{batch_id}")
-    machine = naming.label_ingest_state_machine()
-    try:
-        arn = start(target, machine, {"story": story, "batch_id": batch_id}, name=name)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
-            raise
-        arn = f"{target.state_machine_arn(machine).replace(':stateMachine:', ':execution:')}:{name}"
-        return Ingest(batch_id=batch_id, validation=validation, execution=finished(target, arn))
+    arn = start_once(target, naming.label_ingest_state_machine(), {"story": story, "batch_id": batch_id}, name=name)
     return Ingest(
         batch_id=batch_id,
         validation=validation,

@@ -17,6 +17,7 @@ from cli import (
     dataset_audit,
     drift_regions,
     executions,
+    feature_join,
     features,
     flags,
     label_tasks,
@@ -33,7 +34,9 @@ from cli.report import print_report
 from cli.target import Target, explain, find_story
 from contracts import events, naming, records
 from contracts.deployments import DEPLOYMENTS
+from contracts.features import FeatureGroupContract
 from contracts.kill_switches import GLOBAL_FREEZE
+from contracts.story import StoryContract
 from fabric import cohort_now
 
 app = typer.Typer(
@@ -140,11 +143,7 @@ def features_put(
     wait: Annotated[bool, typer.Option("--wait", help="until the offline store has them")] = False,
 ) -> None:
     """Put records (JSON lines, one object of features a line) into a feature group of the story."""
-    contract = find_story(story)
-    try:
-        declared = contract.feature_group(group or contract.cohorts.group)
-    except ValueError as error:
-        raise CliError(str(error)) from None
+    declared = group_of(find_story(story), group)
     records_of_file = features.read_records(file, declared)
     before = features.offline_rows(target(), declared) if wait else 0
     features.put(target(), declared, records_of_file)
@@ -152,6 +151,27 @@ def features_put(
     if wait:
         features.wait_offline(target(), declared, before + len(records_of_file))
         out.print("the offline store has them")
+
+
+@features_app.command("join")
+def features_join(
+    story: Annotated[str, typer.Option("--story")],
+    labels_at: Annotated[str, typer.Option("--labels", help="Parquet file or folder here, or a folder's name there")],
+    features_at: Annotated[str, typer.Option("--features", help="the same, with feature rows")],
+    output: Annotated[str, typer.Option("--output", help="a folder's name; written anew as a whole")],
+    group: Annotated[str | None, typer.Option("--group", help="that of the cohorts when absent")] = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="the same id again is the same join")] = None,
+) -> None:
+    """Join each label with what was known at its time, on Spark; what that means, the feature group says."""
+    contract = find_story(story)
+    done = feature_join.join(
+        target(), contract, group_of(contract, group), labels=labels_at, features=features_at, output=output,
+        run_id=run_id, on_state=show.state_printer(out),
+    )
+    show.finished(out, done.execution)
+    if done.execution.outcome != feature_join.JOINED:
+        raise CliError(f"{done.execution.name} failed: {done.execution.error or done.execution.status}")
+    out.print(f"joined rows: {done.uri}", soft_wrap=True)
 
 
 @app.command()
@@ -332,6 +352,14 @@ def finish(arn: str) -> None:
     show.finished(out, done)
     if done.outcome == events.FAILED:
         raise CliError(f"{done.name} failed: {done.error or done.status}")
+
+
+def group_of(story: StoryContract, group: str | None) -> FeatureGroupContract:
+    """The named feature group of a story; that of its cohorts without a name."""
+    try:
+        return story.feature_group(group or story.cohorts.group)
+    except ValueError as error:
+        raise CliError(str(error)) from None
 
 
 def on_or_off(word: str) -> bool:

@@ -17,6 +17,7 @@ from cli.audit import Verified
 from cli.dataset_audit import DatasetAudited
 from cli.drift_regions import RegionsDrift
 from cli.executions import Finished
+from cli.feature_join import JOINED
 from cli.flags import FlagChange
 from cli.labels import INGESTED, Ingest
 from cli.status import StoryStatus
@@ -25,7 +26,7 @@ from contracts import events
 from contracts.datasets import Validation
 
 SHOWN_PROBLEMS = 20
-GOOD = {events.PROMOTED, events.RECEIVED, events.UP_TO_DATE, events.ROLLED_BACK, events.RECONCILED, INGESTED}
+GOOD = {events.PROMOTED, events.RECEIVED, events.UP_TO_DATE, events.ROLLED_BACK, events.RECONCILED, INGESTED, JOINED}
 
 
 def colour(outcome: str) -> str:
