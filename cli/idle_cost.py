@@ -77,6 +77,14 @@ def _only(setting: str, allowed: str, *, default: str) -> Rule:
     return rule
 
 
+def _spark(properties: Properties, region: str) -> Iterator[Standing]:
+    """Workers that are initialised ahead are paid for while they wait; without them an application costs its jobs."""
+    for setting in ("InitialCapacity", "InteractiveConfiguration"):
+        if properties.get(setting):
+            raise CliError(f"{setting} keeps workers that cost money while idle and has no price: leave it out")
+    yield from ()
+
+
 STANDING: dict[str, Rule] = {
     "AWS::KMS::Key": _one(prices.KMS_KEY),
     "AWS::SecretsManager::Secret": _one(prices.SECRET),
@@ -85,6 +93,7 @@ STANDING: dict[str, Rule] = {
     "AWS::CloudWatch::Alarm": _alarm,
     "AWS::EC2::VPCEndpoint": _vpc_endpoint,
     "AWS::ElastiCache::ReplicationGroup": _cache,
+    "AWS::EMRServerless::Application": _spark,
     "AWS::DynamoDB::Table": _only("BillingMode", "PAY_PER_REQUEST", default="PROVISIONED"),
     "AWS::SSM::Parameter": _only("Tier", "Standard", default="Standard"),
 }

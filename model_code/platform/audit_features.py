@@ -29,7 +29,6 @@ from model_code.common.log import log_event
 from model_code.common.point_in_time_audit import Violation, audit
 from model_code.common.point_in_time_definition import PointInTime
 from model_code.common.sagemaker_job import write_exit_message
-
 from model_code.platform.freeze_dataset import DATASET_FILE, MANIFEST_FILE
 from model_code.platform.ingest_labels import LabelEnv
 

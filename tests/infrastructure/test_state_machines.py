@@ -17,12 +17,14 @@ from tests.infrastructure.conftest import ROOT, Assembly
 from tests.infrastructure.definitions import machines, states
 
 NAMES = (naming.retrain_state_machine("intent-classifier"), naming.release_state_machine("intent-classifier"),
-         naming.label_ingest_state_machine(), naming.label_expiry_state_machine())
+         naming.label_ingest_state_machine(), naming.label_expiry_state_machine(),
+         naming.feature_join_state_machine())
 RETRAIN, RELEASE = NAMES[:2]
 RECEIVE = naming.receive_state_machine("intent-classifier")  # in us and eu
 PLACES = (*((name, "jp") for name in NAMES), (RECEIVE, "us"))
 ENDS = ((RETRAIN, "jp", events.RETRAIN_OUTCOMES), (RECEIVE, "us", events.RECEIVE_OUTCOMES))
 _SDK = "arn:aws:states:::aws-sdk:"
+_BOTOCORE = {"emrserverless": "emr-serverless"}  # where States Language and botocore spell a service differently
 
 
 @pytest.mark.parametrize("deployment", ["jp", "us", "eu"])
@@ -65,21 +67,31 @@ def test_every_state_is_reached_and_every_target_exists(assembly: Assembly, name
 
 def _operation(resource: str) -> OperationModel:
     service, action = resource.removeprefix(_SDK).split(":")
-    model = botocore.session.get_session().get_service_model(service)
+    model = botocore.session.get_session().get_service_model(_BOTOCORE.get(service, service))
     return model.operation_model(action[0].upper() + action[1:])
+
+
+def _pascal(name: str) -> str:
+    """As States Language spells a member; some services begin theirs in lower case."""
+    return name[:1].upper() + name[1:]
+
+
+def _members(shape: StructureShape) -> dict[str, Shape]:
+    return {_pascal(name): member for name, member in shape.members.items()}
 
 
 def _check(shape: Shape, value: Any, where: str) -> None:
     """Every member is known and none that AWS demands is missing; computed values are taken on trust."""
     if isinstance(shape, StructureShape) and isinstance(value, dict):
         given = {key.removesuffix(".$"): (key, v) for key, v in value.items()}
-        unknown = given.keys() - shape.members.keys()
+        members = _members(shape)
+        unknown = given.keys() - members.keys()
         assert not unknown, f"{where}: unknown members {sorted(unknown)}"
-        missing = set(shape.required_members) - given.keys()
+        missing = {_pascal(name) for name in shape.required_members} - given.keys()
         assert not missing, f"{where}: missing members {sorted(missing)}"
         for member, (key, v) in given.items():
             if not key.endswith(".$"):
-                _check(shape.members[member], v, f"{where}.{member}")
+                _check(members[member], v, f"{where}.{member}")
     elif isinstance(shape, ListShape):
         assert isinstance(value, list), where
         for i, item in enumerate(value):
@@ -121,7 +133,7 @@ def test_results_of_sdk_calls_are_read_by_names_that_aws_answers_with(assembly: 
                 shape = _operation(state["Resource"]).output_shape
                 assert isinstance(shape, StructureShape)
                 for path in state["ResultSelector"].values():
-                    assert path.removeprefix("$.").split(".")[0] in shape.members, id_
+                    assert path.removeprefix("$.").split(".")[0] in _members(shape), id_
 
 
 def test_each_outcome_is_an_end_state_of_its_own_name(assembly: Assembly) -> None:
@@ -217,7 +229,7 @@ def test_polls_wait_for_what_the_contract_says(assembly: Assembly) -> None:
     waits = {id_: s["Seconds"] for d in machines(assembly).values() for id_, s in states(d) if s["Type"] == "Wait"}
     assert waits == {"WaitFreeze": workflow.FREEZE_POLL_S, "WaitPipeline": workflow.PIPELINE_POLL_S,
                      "WaitRelease": workflow.RELEASE_POLL_S, "WaitIngest": workflow.INGEST_POLL_S,
-                     "WaitExpiry": workflow.INGEST_POLL_S}
+                     "WaitExpiry": workflow.INGEST_POLL_S, "WaitJoin": workflow.JOIN_POLL_S}
 
 
 def test_logs_never_hold_execution_data(assembly: Assembly) -> None:

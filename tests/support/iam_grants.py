@@ -61,6 +61,7 @@ KEPT: tuple[tuple[str, str, str], ...] = (
     ("CustomerCohortFeaturesRole", "glue:*", "on AWS Feature Store makes the table of its offline store"),
     ("CustomerCohortFeaturesRole", "s3:DeleteObject", "Feature Store rewrites the files of its Iceberg table"),
     ("LabelExpiry*", "*", "the weekly expiry of label snapshots is not a scene of the demo"),
+    ("FeatureJoin*", "*", "a join on Spark is not a scene of the demo"),
     ("LabelIngestJobRole", "s3:DeleteObject", "Iceberg removes the metadata of a commit that lost its race"),
     ("LabelIngestJobRole", "glue:*", "the catalog's tables are made and changed once, not by every batch"),
     ("FreezeRole", "glue:GetDatabase", "the Glue catalog of pyiceberg looks for the database when a table is missing"),

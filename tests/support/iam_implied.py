@@ -14,6 +14,7 @@ from tests.support.iam_policies import Policies
 
 ROLES_PAGE = "https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html"
 EXECUTION_PAGE = "https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html"
+EMR_LOGS_PAGE = "https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/logging.html"
 LOGS = "arn:aws:logs:{region}:{account}:log-group:"
 
 LABEL_JOBS = ("FreezeRole", "LabelIngestJobRole", "LabelExpiryJobRole")
@@ -141,10 +142,20 @@ IMPLIED: tuple[Implied, ...] = (
             on="arn:aws:events:{region}:{account}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule",
             actions=("events:PutTargets", "events:PutRule", "events:DescribeRule"),
             source="https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html"),
-    Implied(roles=("RetrainMachineRole", "LabelIngestMachineRole", "LabelExpiryMachineRole"), on=DATA_KEY,
-            does="SNS encrypts the notification",
+    Implied(roles=("RetrainMachineRole", "LabelIngestMachineRole", "LabelExpiryMachineRole", "FeatureJoinMachineRole"),
+            on=DATA_KEY, does="SNS encrypts the notification",
             actions=("kms:Decrypt", "kms:GenerateDataKey"), context=_via("sns"),
             source="https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html"),
+    # --- EMR Serverless, with the job's role
+    Implied(roles=("FeatureJoinJobRole",), does="EMR Serverless looks for the log group", actions=(
+            "logs:DescribeLogGroups",), on=f"{LOGS}*", source=EMR_LOGS_PAGE),
+    Implied(roles=("FeatureJoinJobRole",), does="EMR Serverless writes the driver's log", on="{Logs}:log-stream:one",
+            actions=("logs:CreateLogStream", "logs:PutLogEvents"), source=EMR_LOGS_PAGE),
+    Implied(roles=("FeatureJoinJobRole",), does="EMR Serverless looks for the log's stream", on="{Logs}",
+            actions=("logs:DescribeLogStreams",), source=EMR_LOGS_PAGE),
+    Implied(roles=("FeatureJoinJobRole",), does="S3 encrypts what the job reads and writes", on=DATA_KEY,
+            actions=("kms:Decrypt", "kms:GenerateDataKey"), context=_via("s3"),
+            source="https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/security-iam-runtime-role.html"),
     # --- Firehose
     Implied(roles=("CaptureRole",), does="Firehose delivers", actions=("s3:PutObject", "s3:AbortMultipartUpload"),
             on="{BucketsCapture}/capture/intent-classifier/2026/11/01/00/part",

@@ -6,12 +6,14 @@ Times are minutes after noon UTC on 1 March 2026, unless a case is about somethi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from model_code.common.point_in_time_definition import PointInTime
 
@@ -125,3 +127,33 @@ CASES = (
     Case(name="no labels", features=[("a", 0, 0, 1.0)], labels=[], answers=[]),
     Case(name="nothing at all", features=[], labels=[], answers=[], ttl=TTL),
 )
+
+
+def golden_tables(cases: Sequence[Case]) -> tuple[pa.Table, pa.Table]:
+    """Labels and feature rows of all these cases; each has entities of its own, so one run holds them."""
+    def named(column: int, rows: list[Any], case: Case) -> list[Any]:
+        return [(*row[:column], None if row[column] is None else f"{case.name}: {row[column]}", *row[column + 1:])
+                for row in rows]
+
+    return (label_table([row for case in cases for row in named(0, case.labels, case)]),
+            feature_table([row for case in cases for row in named(0, case.features, case)]))
+
+
+def same_rows(found: pa.Table, wanted: pa.Table) -> None:
+    """Fails at the first column that differs in name, type or value."""
+    assert found.column_names == wanted.column_names
+    for name in wanted.column_names:
+        ours, theirs = found[name], wanted[name]
+        assert ours.type == theirs.type
+        if pa.types.is_floating(ours.type):  # Arrow's NaN equals nothing
+            ours, theirs = (pc.if_else(pc.is_nan(column), 1e99, column) for column in (ours, theirs))
+        assert ours.equals(theirs), name
+
+
+def golden_answers(joined: pa.Table, cases: Sequence[Case]) -> None:
+    """Fails at the first case whose labels did not get the answers that were worked out by hand."""
+    found, place = joined["value"].to_pylist(), 0
+    for case in cases:
+        answers = found[place : place + len(case.labels)]
+        assert repr(answers) == repr(case.answers), case.name
+        place += len(case.labels)

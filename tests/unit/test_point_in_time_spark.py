@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from model_code.common.point_in_time import join
-from tests.support.point_in_time_cases import CASES, NAN, Case, definition, feature_table, label_table
+from tests.support.point_in_time_cases import (
+    CASES,
+    NAN,
+    definition,
+    feature_table,
+    golden_answers,
+    golden_tables,
+    label_table,
+    same_rows,
+)
 
 JAVA_MISSING = "Spark needs Java 17 or newer and there is no `java` on the PATH: apt install openjdk-17-jre-headless"
 pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason=JAVA_MISSING)
@@ -35,12 +43,6 @@ def spark() -> Iterator[Any]:
     session.stop()
 
 
-def by_case(column: int, rows: list[Any], case: Case) -> list[Any]:
-    """The rows with entities of the case's own, so that one run holds all cases."""
-    return [(*row[:column], None if row[column] is None else f"{case.name}: {row[column]}", *row[column + 1:])
-            for row in rows]
-
-
 def run_job(tmp_path: Path, labels: pa.Table, features: pa.Table, ttl: Any) -> pa.Table:
     """Through the job's own entry; its files in the order of their names."""
     from model_code.platform.join_features import main
@@ -60,22 +62,10 @@ def run_job(tmp_path: Path, labels: pa.Table, features: pa.Table, ttl: Any) -> p
 def test_spark_gives_the_rows_of_the_golden_cases(ttl: Any, tmp_path: Path) -> None:
     cases = [case for case in CASES if case.ttl == ttl]
     assert len(cases) > 3
-    labels = label_table([row for case in cases for row in by_case(0, case.labels, case)])
-    features = feature_table([row for case in cases for row in by_case(0, case.features, case)])
+    labels, features = golden_tables(cases)
     joined = run_job(tmp_path, labels, features, ttl)
-    found, place = joined["value"].to_pylist(), 0
-    for case in cases:
-        answers = found[place : place + len(case.labels)]
-        assert repr(answers) == repr(case.answers), case.name
-        place += len(case.labels)
-    in_process = join(labels, features, definition(ttl))
-    assert joined.column_names == in_process.column_names
-    for name in joined.column_names:
-        ours, theirs = joined[name], in_process[name]
-        assert ours.type == theirs.type
-        if pa.types.is_floating(ours.type):  # Arrow's NaN equals nothing
-            ours, theirs = (pc.if_else(pc.is_nan(column), 1e99, column) for column in (ours, theirs))
-        assert ours.equals(theirs), name
+    golden_answers(joined, cases)
+    same_rows(joined, join(labels, features, definition(ttl)))
 
 
 @pytest.mark.usefixtures("spark")

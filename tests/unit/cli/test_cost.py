@@ -96,6 +96,8 @@ def test_a_deployments_idle_cost_is_its_fleets_and_what_its_templates_hold(tmp_p
     ({"Type": "AWS::ElastiCache::ReplicationGroup", "Properties": {"CacheNodeType": "cache.r9.huge",
                                                                   "NumCacheClusters": 2}},
      "no price for 'cache.r9.huge' in 'ap-northeast-1'.*known cache nodes: "),
+    ({"Type": "AWS::EMRServerless::Application", "Properties": {"InitialCapacity": [{"Key": "Driver"}]}},
+     "Odd: InitialCapacity keeps workers that cost money while idle"),
     ({"Type": "AWS::ElastiCache::ReplicationGroup"}, "has no 'CacheNodeType', which its price depends on"),
 ])  # fmt: skip
 def test_what_has_no_price_ends_the_count_and_is_named(

@@ -65,10 +65,10 @@ def role(aws: EmbeddedAws, bucket: str) -> str:
                     ("s3:DeleteObject", f"{arn}/loud/*"), ("s3:ListBucket", arn))
 
 
-def request(bucket: str, application: str, role: str, *, words: str = "words", token: str = "",
+def request(bucket: str, application: str, role: str, *, words: str = "words",
             program: str = "shout.py") -> dict[str, Any]:
     return {
-        "applicationId": application, "executionRoleArn": role, "name": "shout", "clientToken": token or unique("token"),
+        "applicationId": application, "executionRoleArn": role, "name": "shout", "clientToken": unique("token"),
         "jobDriver": {"sparkSubmit": {
             "entryPoint": f"s3://{bucket}/code/{program}",
             "entryPointArguments": [f"s3://{bucket}/{words}/", f"s3://{bucket}/loud/"],
@@ -97,7 +97,7 @@ def test_a_spark_program_reads_writes_and_replaces_s3_and_logs(
     started = emr.start_job_run(**wanted)
     again = emr.start_job_run(**wanted)
     assert again["jobRunId"] == started["jobRunId"]
-    with pytest.raises(ClientError, match="ConflictException.*with other parameters"):
+    with pytest.raises(ClientError, match=r"ConflictException.*with other parameters"):
         emr.start_job_run(**{**wanted, "name": "other"})
     run = finished(aws, started)
     assert run["state"] == "SUCCESS", run["stateDetails"]
@@ -152,7 +152,7 @@ def test_a_caller_needs_the_application_the_run_and_the_role(
     with pytest.raises(ClientError, match="emr-serverless:StartJobRun"):
         reader.start_job_run(**request(bucket, application, role))
     stranger = aws.role("lambda.amazonaws.com")
-    with pytest.raises(ClientError, match="allows principal 'emr-serverless.amazonaws.com'"):
+    with pytest.raises(ClientError, match=r"allows principal 'emr-serverless\.amazonaws\.com'"):
         aws.client("emr-serverless").start_job_run(**request(bucket, application, stranger))
 
 
