@@ -178,6 +178,9 @@ def all_runs_prefix(slug: str) -> str:
     return f"runs/{slug}/"
 
 
+FEATURE_JOIN_LOGS_PREFIX = "runs/feature-join/"  # the Spark driver's logs; they go after a year, as all runs do
+
+
 def all_models_prefix(slug: str) -> str:
     return f"models/{slug}/"
 

@@ -97,13 +97,14 @@ def _labels_at_home(lake: str, stories: Sequence[StoryContract]) -> Iterator[Ack
                        because="a vendor must be told its new secret by a person: it is changed by hand")
 
 
-def _feature_join(lake: str) -> Iterator[Acknowledged]:
+def _feature_join(lake: str, artifacts: str) -> Iterator[Acknowledged]:
     """The join on Spark."""
     job, machine = "Platform/FeatureJoin/JobRole", "Platform/FeatureJoin/Machine/Role"
     yield _wildcard("*", machine, because=_MACHINE)
     yield _wildcard("<FeatureJoinApplicationEBAE0181.Arn>/jobruns/*", machine,
                     because="a job run's id is drawn by the service; the application is exact")
     yield _wildcard(f"{lake}/{naming.JOINS_PREFIX}*", job, because=_KEYS)
+    yield _wildcard(f"{artifacts}/{naming.FEATURE_JOIN_LOGS_PREFIX}*", job, because=_KEYS)
     yield _wildcard(f"{_OURS.format('logs')}:*", job,
                     because="EMR Serverless looks for the log group by a list, which is no single group's")
 
@@ -226,7 +227,8 @@ def acknowledged(deployment: Deployment, stories: Sequence[StoryContract]) -> li
     data = naming.stack(deployment.name, "data")
     buckets = {name: f"{data}:ExportsOutputFnGetAttBuckets{name}{hashed}" for name, hashed in _EXPORTS.items()}
     rows = list(_platform(buckets["Lake"], buckets["Artifacts"], home=deployment.home))
-    rows += [*_labels_at_home(buckets["Lake"], stories), *_feature_join(buckets["Lake"])] if deployment.home else []
+    if deployment.home:
+        rows += [*_labels_at_home(buckets["Lake"], stories), *_feature_join(buckets["Lake"], buckets["Artifacts"])]
     for story in stories:
         rows += _story(naming.pascal(story.slug), story, home=deployment.home, buckets=buckets)
     return rows

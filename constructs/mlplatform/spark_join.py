@@ -83,6 +83,7 @@ class SparkJoin(Construct):
 
     def _application(self, log_group_name: str) -> emrserverless.CfnApplication:
         application, network = emrserverless.CfnApplication, self._props.network
+        artifacts = self._props.buckets.artifacts
         return application(
             self, "Application", name=naming.feature_join_state_machine(), release_label=RELEASE, type="SPARK",
             architecture="ARM64",  # the same work for less; nothing of ours is compiled
@@ -99,11 +100,15 @@ class SparkJoin(Construct):
                 managed_persistence_monitoring_configuration=(
                     application.ManagedPersistenceMonitoringConfigurationProperty(enabled=False)),
                 cloud_watch_logging_configuration=application.CloudWatchLoggingConfigurationProperty(
-                    enabled=True, log_group_name=log_group_name)),
+                    enabled=True, log_group_name=log_group_name),
+                # And to S3, which every worker reaches: CloudWatch has an endpoint in the VPC with `full_private` only.
+                s3_monitoring_configuration=application.S3MonitoringConfigurationProperty(
+                    log_uri=artifacts.s3_url_for_object(naming.FEATURE_JOIN_LOGS_PREFIX),
+                    encryption_key_arn=arn_of(self._props.key))),
         )
 
     def _job_statements(self, log_group_arn: str) -> list[Statement]:
-        lake = self._props.buckets.lake.bucket_arn
+        lake, artifacts = self._props.buckets.lake.bucket_arn, self._props.buckets.artifacts.bucket_arn
         return [
             allow("s3:GetObject", on=[asset.bucket.arn_for_objects(asset.s3_object_key)
                                       for asset in (self._script, self._modules)]),
@@ -111,6 +116,7 @@ class SparkJoin(Construct):
             write_prefixes(lake, naming.JOINS_PREFIX),
             # The output is written anew as a whole: what an earlier job left there goes.
             allow("s3:DeleteObject", on=f"{lake}/{naming.JOINS_PREFIX}*"),
+            write_prefixes(artifacts, naming.FEATURE_JOIN_LOGS_PREFIX),
             use_key(arn_of(self._props.key)),
             allow("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents", on=log_group_arn),
             # EMR looks for the group by a list, which is no single group's.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import threading
 import time
+from collections import deque
 from typing import Any
 
 from local.emr_serverless import SERVICE, records, spark_submit
 from local.emr_serverless.staged_objects import StagedObjects
 from local.sagemaker import roles, state, telemetry
-from local.sagemaker.aws_http import AwsError
+from local.sagemaker.aws_http import AwsError, Client, split_s3_uri
 from local.sagemaker.errors import ApiError, JobFailure
 from local.sagemaker.sandbox import ContainerProcess
 
@@ -18,7 +20,8 @@ PRINCIPAL = f"{SERVICE}.amazonaws.com"
 _DEFAULT_GROUP = "/aws/emr-serverless"
 _DETAILS = 256  # characters that AWS keeps of a state's details
 _STOP_GRACE_S = 5.0
-_KEPT_LINES = 200
+_KEPT_LINES = 20_000
+_DRIVER_LOG = "SPARK_DRIVER/stdout"
 _LOG_HINT = "please check complete logs in the configured logging destination"
 _running: dict[str, JobRun] = {}  # by ARN
 
@@ -28,7 +31,7 @@ class JobRun:
         self.record = record
         self.cancelling = threading.Event()
         self.work = state.config().data_dir / "jobs" / f"spark-{record['jobRunId']}"
-        self._lines: list[str] = []
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._log = self._log_stream()
 
     def start(self) -> None:
@@ -60,6 +63,7 @@ class JobRun:
         self._update(state="RUNNING", stateDetails="", startedAt=state.now())
         process = ContainerProcess(command, environment=environment, workdir=self.work, on_lines=self._write)
         code = self._wait(process)
+        self._copy_log(client)
         if code is None:
             late = "" if self.cancelling.is_set() else f" after its limit of {run['executionTimeoutMinutes']} minutes"
             self._end("CANCELLED", f"Job run was cancelled{late}.")
@@ -94,18 +98,33 @@ class JobRun:
             "jobRunId": self.record["jobRunId"], "applicationId": self.record["applicationId"], "state": ended,
             "arn": self.record["arn"]}, self.record["arn"], source=f"aws.{SERVICE}")
 
+    def _copy_log(self, client: Client) -> None:
+        """To the S3 place that the application or the run names, with the role's grants."""
+        run, wanted = self.record, self.record["_monitoring"].get("s3MonitoringConfiguration", {})
+        if not wanted.get("logUri"):
+            return
+        path = self.work / "stdout.gz"
+        path.write_bytes(gzip.compress("\n".join(self._lines).encode()))
+        bucket, prefix = split_s3_uri(wanted["logUri"])
+        place = f"applications/{run['applicationId']}/jobs/{run['jobRunId']}/{_DRIVER_LOG}.gz"
+        try:
+            client.upload(bucket, f"{prefix.rstrip('/')}/{place}".lstrip("/"), path,
+                          kms_key=wanted.get("encryptionKeyArn", ""))
+        except AwsError as error:
+            raise JobFailure(f"{error} while writing the log to {wanted['logUri']}") from error
+
     def _log_stream(self) -> telemetry.LogStream | None:
         run = self.record
-        wanted = (run.get("_monitoring") or {}).get("cloudWatchLoggingConfiguration") or {}
+        wanted = run["_monitoring"].get("cloudWatchLoggingConfiguration", {})
         if not wanted.get("enabled"):
             return None
-        path = f"applications/{run['applicationId']}/jobs/{run['jobRunId']}/SPARK_DRIVER/stdout"
+        path = f"applications/{run['applicationId']}/jobs/{run['jobRunId']}/{_DRIVER_LOG}"
         prefix = wanted.get("logStreamNamePrefix")
         return telemetry.LogStream(wanted.get("logGroupName") or _DEFAULT_GROUP, f"{prefix}/{path}" if prefix else path)
 
     def _write(self, lines: list[str]) -> None:
         """Both outputs of the driver, as they come."""
-        self._lines = [*self._lines, *lines][-_KEPT_LINES:]
+        self._lines.extend(lines)
         if self._log is not None and lines:
             self._log.write(lines)
 

@@ -22,7 +22,8 @@ from local.sagemaker.validation import check, one_of, service_model
 Request = dict[str, Any]
 _APPLICATION = ("releaseLabel", "maximumCapacity", "autoStartConfiguration", "autoStopConfiguration",
                 "networkConfiguration", "architecture", "monitoringConfiguration")
-_MONITORING = ("cloudWatchLoggingConfiguration", "managedPersistenceMonitoringConfiguration")
+_MONITORING = ("cloudWatchLoggingConfiguration", "managedPersistenceMonitoringConfiguration",
+               "s3MonitoringConfiguration")
 _MEMBERS = {
     "CreateApplication": {"name", "type", "clientToken", "tags", *_APPLICATION},
     "UpdateApplication": {"applicationId", "clientToken", *_APPLICATION},

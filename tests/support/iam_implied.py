@@ -151,6 +151,8 @@ IMPLIED: tuple[Implied, ...] = (
             "logs:DescribeLogGroups",), on=f"{LOGS}*", source=EMR_LOGS_PAGE),
     Implied(roles=("FeatureJoinJobRole",), does="EMR Serverless writes the driver's log", on="{Logs}:log-stream:one",
             actions=("logs:CreateLogStream", "logs:PutLogEvents"), source=EMR_LOGS_PAGE),
+    Implied(roles=("FeatureJoinJobRole",), does="EMR Serverless copies the driver's log", actions=("s3:PutObject",),
+            on="{BucketsArtifacts}/runs/feature-join/applications/any", source=EMR_LOGS_PAGE),
     Implied(roles=("FeatureJoinJobRole",), does="EMR Serverless looks for the log's stream", on="{Logs}",
             actions=("logs:DescribeLogStreams",), source=EMR_LOGS_PAGE),
     Implied(roles=("FeatureJoinJobRole",), does="S3 encrypts what the job reads and writes", on=DATA_KEY,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import sys
@@ -51,10 +52,11 @@ def bucket(aws: EmbeddedAws) -> str:
 
 
 @pytest.fixture(scope="module")
-def application(aws: EmbeddedAws) -> str:
+def application(aws: EmbeddedAws, bucket: str) -> str:
     return str(aws.client("emr-serverless").create_application(
         name=unique("app"), type="SPARK", releaseLabel="emr-7.10.0", monitoringConfiguration={
-            "cloudWatchLoggingConfiguration": {"enabled": True, "logGroupName": "/spark"}})["applicationId"])
+            "cloudWatchLoggingConfiguration": {"enabled": True, "logGroupName": "/spark"},
+            "s3MonitoringConfiguration": {"logUri": f"s3://{bucket}/logs/"}})["applicationId"])
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def role(aws: EmbeddedAws, bucket: str) -> str:
     arn = f"arn:aws:s3:::{bucket}"
     return aws.role(SERVICE, ("s3:GetObject", f"{arn}/code/*"), ("s3:GetObject", f"{arn}/words/*"),
                     ("s3:GetObject", f"{arn}/loud/*"), ("s3:PutObject", f"{arn}/loud/*"),
-                    ("s3:DeleteObject", f"{arn}/loud/*"), ("s3:ListBucket", arn))
+                    ("s3:DeleteObject", f"{arn}/loud/*"), ("s3:PutObject", f"{arn}/logs/*"), ("s3:ListBucket", arn))
 
 
 def request(bucket: str, application: str, role: str, *, words: str = "words",
@@ -106,6 +108,8 @@ def test_a_spark_program_reads_writes_and_replaces_s3_and_logs(
     body = aws.client("s3").get_object(Bucket=bucket, Key=written[1])["Body"].read()
     assert body == b"ONE\nTWO\n"
     stream = f"applications/{application}/jobs/{run['jobRunId']}/SPARK_DRIVER/stdout"
+    copy = aws.client("s3").get_object(Bucket=bucket, Key=f"logs/{stream}.gz")["Body"].read()
+    assert "reading words" in gzip.decompress(copy).decode().splitlines()
     events = aws.client("logs").get_log_events(logGroupName="/spark", logStreamName=stream)["events"]
     assert "reading words" in [event["message"] for event in events]
     listed = emr.list_job_runs(applicationId=application, states=["SUCCESS"])["jobRuns"]
