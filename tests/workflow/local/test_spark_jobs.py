@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.emr_serverless import spark_submit
+from local.sagemaker.errors import JobFailure
 from tests.support.embedded import EmbeddedAws, embedded_aws, eventually, unique
 
 JAVA_MISSING = "Spark needs Java 17 or newer and there is no `java` on the PATH: apt install openjdk-17-jre-headless"
@@ -230,3 +232,10 @@ def test_without_java_a_job_run_fails_and_says_what_to_install(without_java: Emb
     run = finished(without_java, emr.start_job_run(**request("none", app, without_java.role(SERVICE))))
     assert run["state"] == "FAILED"
     assert "apt install openjdk-17-jre-headless" in run["stateDetails"]
+
+
+def test_without_pyspark_a_job_run_fails_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/usr")
+    monkeypatch.setattr(spark_submit.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(JobFailure, match=r"pip install pyspark==3\.5\.9"):
+        spark_submit.require_spark()
