@@ -21,7 +21,6 @@ from mlplatform.network import Network
 from mlplatform.policies import (
     Statement,
     allow,
-    arn,
     arn_of,
     pass_role,
     read_prefixes,
@@ -119,8 +118,8 @@ class SparkJoin(Construct):
             write_prefixes(artifacts, naming.FEATURE_JOIN_LOGS_PREFIX),
             use_key(arn_of(self._props.key)),
             allow("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents", on=log_group_arn),
-            # EMR looks for the group by a list, which is no single group's.
-            allow("logs:DescribeLogGroups", on=arn("logs", "*")),
+            # EMR looks for the group by a list, which has no resource.
+            allow("logs:DescribeLogGroups", on="*"),
         ]
 
     def _machine_statements(self) -> list[Statement]:

@@ -138,18 +138,17 @@ def test_a_table_that_does_not_fit_fails_the_run_says_why_and_tells_on_call(jp: 
     assert "FeatureJoinMachineRole" in told["role"]
 
 
-def test_a_job_reads_nothing_of_the_lake_but_joins(jp: Deployed) -> None:
-    """By the job role's own grants: the same job, started by the deployer on labels' raw files."""
+def test_the_same_job_under_a_role_without_a_grant_on_joins_fails(jp: Deployed) -> None:
+    """What the deployed role may reach is read from the template; here it is seen that grants decide."""
     emr, [first, *_] = jp.aws.client("emr-serverless"), job_runs(jp)
     like = emr.get_job_run(applicationId=first["applicationId"], jobRunId=first["id"])["jobRun"]
-    lake = jp.target.bucket(naming.LAKE)
-    for number, uri in enumerate((f"s3://{lake}/incoming/{SLUG}/", f"s3://{lake}/joins-of-others/")):
-        driver = {**like["jobDriver"]["sparkSubmit"], "entryPointArguments": ["--labels", uri]}
-        started = emr.start_job_run(applicationId=first["applicationId"], executionRoleArn=like["executionRole"],
-                                    clientToken=f"outside-{number}", jobDriver={"sparkSubmit": driver})
-        where = {"applicationId": first["applicationId"], "jobRunId": started["jobRunId"]}
-        found = eventually(lambda where=where: (r := emr.get_job_run(**where)["jobRun"])["state"] == "FAILED" and r)
-        assert "AccessDenied" in found["stateDetails"]
+    role = jp.aws.role("emr-serverless.amazonaws.com", ("s3:GetObject", "arn:aws:s3:::cdk-*"), ("kms:Decrypt", "*"))
+    started = emr.start_job_run(applicationId=first["applicationId"], executionRoleArn=role, clientToken="without",
+                                jobDriver=like["jobDriver"])
+    where = {"applicationId": first["applicationId"], "jobRunId": started["jobRunId"]}
+    found = eventually(lambda: (r := emr.get_job_run(**where)["jobRun"])["state"] == "FAILED" and r)
+    assert "AccessDenied" in found["stateDetails"]
+    assert naming.JOINS_PREFIX in found["stateDetails"]
 
 
 def test_a_run_that_nobody_can_describe_is_cancelled_and_told(jp: Deployed) -> None:
