@@ -44,6 +44,8 @@ _KEYS = (
     _KeyAt("AWS::ElastiCache::ReplicationGroup", "KmsKeyId"),
     _KeyAt("AWS::ElastiCache::ServerlessCache", "KmsKeyId"),
     _KeyAt("AWS::OpenSearchService::Domain", "EncryptionAtRestOptions.KmsKeyId"),
+    _KeyAt("AWS::EMRServerless::Application", "MonitoringConfiguration.S3MonitoringConfiguration.EncryptionKeyArn",
+           "MonitoringConfiguration.S3MonitoringConfiguration"),
     _KeyAt("AWS::Glue::SecurityConfiguration", "EncryptionConfiguration.S3Encryptions.0.KmsKeyArn"),
 )
 

@@ -94,7 +94,7 @@ def keys(aws: EmbeddedAws, bucket: str, prefix: str) -> list[str]:
 
 
 @with_java
-@pytest.mark.surface("EMR Serverless: StartJobRun of a Spark program with --py-files, S3 arguments, logs")
+@pytest.mark.surface("emr-serverless:StartJobRun")
 def test_a_spark_program_reads_writes_and_replaces_s3_and_logs(
         aws: EmbeddedAws, bucket: str, application: str, role: str) -> None:
     emr, wanted = aws.client("emr-serverless"), request(bucket, application, role)
@@ -119,7 +119,7 @@ def test_a_spark_program_reads_writes_and_replaces_s3_and_logs(
 
 
 @with_java
-@pytest.mark.surface("EMR Serverless: a job run acts as its role")
+@pytest.mark.surface("emr-serverless: a job run's role")
 def test_a_job_fails_on_what_its_role_may_not_read(aws: EmbeddedAws, bucket: str, application: str, role: str) -> None:
     started = aws.client("emr-serverless").start_job_run(**request(bucket, application, role, words="other"))
     run = finished(aws, started)
@@ -128,7 +128,7 @@ def test_a_job_fails_on_what_its_role_may_not_read(aws: EmbeddedAws, bucket: str
 
 
 @with_java
-@pytest.mark.surface("EMR Serverless: CancelJobRun")
+@pytest.mark.surface("emr-serverless:CancelJobRun")
 def test_a_job_that_is_cancelled_ends(aws: EmbeddedAws, bucket: str, application: str, role: str) -> None:
     emr = aws.client("emr-serverless")
     started = emr.start_job_run(**request(bucket, application, role, program="sleep.py"))
@@ -142,7 +142,7 @@ def test_a_job_that_is_cancelled_ends(aws: EmbeddedAws, bucket: str, application
         emr.cancel_job_run(**where)
 
 
-@pytest.mark.surface("EMR Serverless: grants on applications, job runs and PassRole are asked for")
+@pytest.mark.surface("emr-serverless: a caller's grants")
 def test_a_caller_needs_the_application_the_run_and_the_role(
         aws: EmbeddedAws, bucket: str, application: str, role: str) -> None:
     arn = f"arn:aws:emr-serverless:{aws.region}:{role.split(':')[4]}:/applications/{application}"
@@ -162,7 +162,7 @@ def test_a_caller_needs_the_application_the_run_and_the_role(
         aws.client("emr-serverless").start_job_run(**request(bucket, application, stranger))
 
 
-@pytest.mark.surface("EMR Serverless: what has no effect is refused")
+@pytest.mark.surface("emr-serverless: refusals")
 def test_what_would_have_no_effect_is_refused(aws: EmbeddedAws, bucket: str, application: str, role: str) -> None:
     emr = aws.client("emr-serverless")
     with pytest.raises(ClientError, match="type 'HIVE' is not supported by the embedded EMR Serverless"):
@@ -175,7 +175,7 @@ def test_what_would_have_no_effect_is_refused(aws: EmbeddedAws, bucket: str, app
         emr.start_job_run(**request(bucket, application, role), retryPolicy={"maxAttempts": 2})
 
 
-@pytest.mark.surface("EMR Serverless: AWS::EMRServerless::Application")
+@pytest.mark.surface("AWS::EMRServerless::Application")
 def test_an_application_comes_changes_and_goes_with_its_stack(aws: EmbeddedAws) -> None:
     cloudformation, emr, stack = aws.client("cloudformation"), aws.client("emr-serverless"), unique("stack")
 
@@ -225,7 +225,7 @@ def without_java(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedA
             yield running
 
 
-@pytest.mark.surface("EMR Serverless: without Java a job run fails and says what to install")
+@pytest.mark.surface("emr-serverless: a machine without Java")
 def test_without_java_a_job_run_fails_and_says_what_to_install(without_java: EmbeddedAws) -> None:
     emr = without_java.client("emr-serverless")
     app = emr.create_application(name="app", type="SPARK", releaseLabel="emr-7.10.0")["applicationId"]
