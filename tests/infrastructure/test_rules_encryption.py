@@ -28,6 +28,10 @@ def _group(*, online: Any, offline: Any) -> Body:
                      OfflineStoreConfig={"S3StorageConfig": offline})
 
 
+def _spark(logs: Any) -> Body:
+    return _resource("AWS::EMRServerless::Application", MonitoringConfiguration={"S3MonitoringConfiguration": logs})
+
+
 def _processing(instance: str, **keys: Any) -> Body:
     request = {"ProcessingOutputConfig": {"KmsKeyId": keys.get("output", "${DataKey}")},
                "ProcessingResources": {"ClusterConfig": {"InstanceType": instance, **keys.get("volume", {})}}}
@@ -63,8 +67,10 @@ CASES = (
                  "Topic": _resource("AWS::SNS::Topic", KmsMasterKeyId={"Ref": "Key"}),
                  "Logs": _resource("AWS::Logs::LogGroup", KmsKeyId=KEY_ARN),
                  "Features": _group(online={"KmsKeyId": KEY_ARN}, offline={"KmsKeyId": KEY_ARN}),
+                 "Spark": _spark({"LogUri": "s3://logs/", "EncryptionKeyArn": KEY_ARN}), "Silent": _spark({}),
                  "Function": _resource("AWS::Lambda::Function", Handler="no.environment")},
          breaks={
+             "S3MonitoringConfiguration": {"Spark": _spark({"LogUri": "s3://logs/"})},
              "is none": {"Bucket": _bucket(SSEAlgorithm="AES256")},
              "is alias/aws/sns": {"Topic": _resource("AWS::SNS::Topic", KmsMasterKeyId="alias/aws/sns")},
              "Queue.*KmsMasterKeyId: .*is none": {"Queue": _resource("AWS::SQS::Queue", SqsManagedSseEnabled=True)},
