@@ -103,7 +103,7 @@ def _feature_join(lake: str, artifacts: str) -> Iterator[Acknowledged]:
     yield _wildcard("*", machine, because=_MACHINE)
     yield _wildcard("<FeatureJoinApplicationEBAE0181.Arn>/jobruns/*", machine,
                     because="a job run's id is drawn by the service; the application is exact")
-    yield _wildcard(f"{lake}/{naming.JOINS_PREFIX}*", job, because=_KEYS)
+    yield _wildcard(f"{lake}/{naming.JOINS_PREFIX.rstrip('/')}*", job, because=_KEYS)
     yield _wildcard(f"{artifacts}/{naming.FEATURE_JOIN_LOGS_PREFIX}*", job, because=_KEYS)
     yield _wildcard("*", job, because="EMR Serverless looks for the log group by a list, which has no resource")
 

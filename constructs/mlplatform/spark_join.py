@@ -23,7 +23,6 @@ from mlplatform.policies import (
     allow,
     arn_of,
     pass_role,
-    read_prefixes,
     service_role,
     use_key,
     write_prefixes,
@@ -38,6 +37,8 @@ RELEASE = "emr-7.10.0"
 _SCRIPT = "model_code/platform/join_features.py"
 MODULES = ("model_code/__init__.py", "model_code/common/__init__.py",
            "model_code/common/point_in_time_definition.py", "model_code/common/point_in_time_spark.py")
+# Without the slash: EMR looks at the parents of a folder as well, and marks one as `joins_$folder$`.
+_GRANTED = naming.JOINS_PREFIX.rstrip("/") + "*"
 _IDLE_MINUTES = 5  # the least that is worth while: a second join soon after finds its workers
 _MAX_MINUTES = 120  # a job that takes longer is stopped
 # Hive's catalogue would be Glue, which the subnets don't reach and the job has no use for.
@@ -111,10 +112,12 @@ class SparkJoin(Construct):
         return [
             allow("s3:GetObject", on=[asset.bucket.arn_for_objects(asset.s3_object_key)
                                       for asset in (self._script, self._modules)]),
-            *read_prefixes(lake, naming.JOINS_PREFIX),
-            write_prefixes(lake, naming.JOINS_PREFIX),
             # The output is written anew as a whole: what an earlier job left there goes.
-            allow("s3:DeleteObject", on=f"{lake}/{naming.JOINS_PREFIX}*"),
+            allow("s3:GetObject", "s3:DeleteObject", on=f"{lake}/{_GRANTED}"),
+            write_prefixes(lake, _GRANTED.rstrip("*")),
+            # EMR asks for objects that are not there yet. S3 says so to those who may list, and a question for one
+            # object has no prefix: an absent one must pass, or the answer is 403 and the job fails.
+            allow("s3:ListBucket", on=lake, when={"StringLikeIfExists": {"s3:prefix": _GRANTED}}),
             write_prefixes(artifacts, naming.FEATURE_JOIN_LOGS_PREFIX),
             use_key(arn_of(self._props.key)),
             allow("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents", on=log_group_arn),
