@@ -37,7 +37,7 @@ class Finished:
 
     @property
     def why(self) -> str:
-        """What the run says of its end, on one line: failed gates, kappa, a switch, an error. Empty when it went well."""
+        """What the run says of its end, on one line: failed gates, a switch, an error. Empty when all went well."""
         part, field = _SAYS_WHY.get(self.outcome, ("", ""))
         said = (self.output.get(part) or {}).get(field)
         return self.error or ("; ".join(said) if isinstance(said, list) else str(said or ""))
