@@ -15,6 +15,12 @@ from botocore.exceptions import ClientError
 from cli.target import Target
 from contracts import events, naming
 
+# Where a run's output says why it ended so.
+_SAYS_WHY = {
+    events.REJECTED: ("verdict", "reasons"), events.REJECTED_LABELS: ("freeze", "answer"),
+    events.NOT_PROMOTED: ("switches", "reasons"), events.SKIPPED_FROZEN: ("switches", "reasons"),
+    events.SKIPPED_LEASED: ("lease", "holder"), events.CANARY_ABORTED: ("canary", "said"),
+}
 POLL_S = 0.5  # of the watcher only; the embedded AWS scales the machine's own waits
 
 
@@ -30,6 +36,13 @@ class Finished:
     states: tuple[str, ...]
     output: dict[str, Any]
     error: str = ""
+
+    @property
+    def why(self) -> str:
+        """What the run says of its end, on one line: failed gates, a switch, an error. Empty when all went well."""
+        part, field = _SAYS_WHY.get(self.outcome, ("", ""))
+        said = (self.output.get(part) or {}).get(field)
+        return self.error or ("; ".join(said) if isinstance(said, list) else str(said or ""))
 
 
 def new_name(mode: str) -> str:

@@ -64,7 +64,7 @@ def ingested(out: Console, done: Ingest) -> None:
 def finished(out: Console, done: Finished) -> None:
     out.print(
         f"{done.name}: {colour(done.outcome)} after {done.seconds:.1f} s"
-        + (f" - {escape(done.error)}" if done.error else "")
+        + (f" - {escape(done.why)}" if done.why else "")
     )
 
 

@@ -163,5 +163,5 @@ def expect_outcome(run: Finished, wanted: str) -> None:
     expect(
         run.outcome == wanted,
         f"{run.name} ended as {run.outcome}, wanted {wanted}; last states: "
-        f"{' > '.join(run.states[-4:])}{': ' + run.error[:300] if run.error else ''}",
+        f"{' > '.join(run.states[-4:])}{': ' + run.why[:600] if run.why else ''}",
     )

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from cli import labels
 from cli.errors import CliError
-from cli.executions import outcome
+from cli.executions import Finished, outcome
 from cli.main import app, key_values, on_or_off
 from contracts import events
 
@@ -100,3 +100,17 @@ def test_a_deploy_takes_no_stack_tags_since_those_would_reset_every_flag() -> No
     answer = run(app, ["deploy", "--tag", "team=ml"])
     assert answer.exit_code == 2
     assert "No such option" in answer.output
+
+
+@pytest.mark.parametrize(("ended", "output", "error", "why"), [
+    (events.REJECTED, {"verdict": {"reasons": ["macro_accuracy: 0.81 < 0.9", "p95: 16 > 15"]}}, "",
+     "macro_accuracy: 0.81 < 0.9; p95: 16 > 15"),
+    (events.REJECTED_LABELS, {"freeze": {"answer": {"status": "low_kappa"}}}, "", "{'status': 'low_kappa'}"),
+    (events.SKIPPED_LEASED, {"lease": {"holder": "weekly-7"}}, "", "weekly-7"),
+    (events.PROMOTED, {"verdict": {"reasons": []}}, "", ""),
+    (events.FAILED, {}, "RetrainFailed: see the log", "RetrainFailed: see the log"),
+])
+def test_a_run_says_why_it_ended_so(ended: str, output: dict[str, object], error: str, why: str) -> None:
+    done = Finished(arn="arn", name="run", status="SUCCEEDED", outcome=ended, seconds=1.0, states=(), output=output,
+                    error=error)
+    assert done.why == why

@@ -7,6 +7,8 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -137,3 +139,18 @@ def test_a_safety_critical_intent_without_golden_rows_is_missing_evidence() -> N
     golden = [Example(id="1", text="x", label="buy", language="en")]
     right = (np.array([True]), np.array([True]))
     assert "safety_critical" not in evaluate.comparison_of(TAXONOMY, golden, right, right)
+
+
+@pytest.mark.parametrize(("p95_of_each_round", "rounds", "said"), [
+    ([9.0, 5.0, 5.0], 3, 5.0),  # quiet from the second round on
+    ([90.0, 60.0, 40.0, 20.0, 8.0, 7.9], 6, 7.9),  # somebody else had the machine at first
+    ([30.0 - n for n in range(20)], evaluate.MAX_ROUNDS, 30.0 - evaluate.MAX_ROUNDS + 1),
+])
+def test_latency_is_measured_until_another_round_changes_little(
+        monkeypatch: pytest.MonkeyPatch, p95_of_each_round: list[float], rounds: int, said: float) -> None:
+    times = iter(p95_of_each_round)
+    monkeypatch.setattr(evaluate, "_seconds_each", lambda handler, bodies: np.full(len(bodies), next(times) / 1000))
+    predictor: Any = SimpleNamespace(warm_up=lambda: None)
+    golden: Any = [SimpleNamespace(text="play a song")]
+    found = evaluate.latency_of(predictor, golden, cast("Any", SimpleNamespace(story="s")))
+    assert (found["rounds"], round(found["p95_ms"], 6)) == (rounds, said)
