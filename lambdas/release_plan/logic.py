@@ -163,7 +163,7 @@ def deployment_config(spec: ServingSpec) -> dict[str, Any]:
 
 
 def shadow_deployment_config(spec: ServingSpec) -> dict[str, Any]:
-    """All at once, for the champion goes on answering: only its fleet is a new one. Guarded, so that it can be aborted."""
+    """All at once, for the champion goes on answering. Guarded, so that it can be aborted."""
     return {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},

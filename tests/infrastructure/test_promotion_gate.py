@@ -58,10 +58,16 @@ def test_a_verdict_stands_and_a_late_abort_never_counts_as_released(assembly: As
 def test_a_worse_version_is_rejected_before_its_run_ends_as_aborted(assembly: Assembly) -> None:
     for deployment, machine in (("jp", RETRAIN), ("us", naming.receive_state_machine(SLUG))):
         states = machines(assembly, deployment)[machine]["States"]
-        path = ["ReadCanary"]
-        while path[-1] != f"As{events.CANARY_ABORTED}":
+        path = ["ReadVerdict"]
+        while path[-1] != "WhereWorse":
             path.append(states[path[-1]]["Next"])
-        assert path[2:] == ["RejectVersion", "ConfirmChampion", "NotifyCanaryAborted", "AsCanaryAborted"]
+        assert path[2:] == ["RejectVersion", "ConfirmChampion", "NotifyWorse", "WhereWorse"]
+        where = states["WhereWorse"]
+        assert leads(where, {"$.worse.error": "ShadowWorse"}) == f"As{events.SHADOW_WORSE}"
+        assert leads(where, {"$.worse.error": "CanaryWorse"}) == f"As{events.CANARY_ABORTED}"
+        for error in ("ShadowWorse", "CanaryWorse"):
+            assert any(rule["And"][1].get("StringMatches") == f'*"{error}"*' and rule["Next"] == "ReadVerdict"
+                       for rule in states["WasItSwitchedOff"]["Choices"] if "And" in rule)
 
 
 def test_nobody_is_asked_unless_the_contract_says_so(assembly: Assembly) -> None:
