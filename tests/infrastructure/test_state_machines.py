@@ -216,8 +216,8 @@ def test_only_home_retrains_and_only_home_is_scheduled(assembly: Assembly) -> No
 def test_polls_wait_for_what_the_contract_says(assembly: Assembly) -> None:
     waits = {id_: s["Seconds"] for d in machines(assembly).values() for id_, s in states(d) if s["Type"] == "Wait"}
     assert waits == {"WaitFreeze": workflow.FREEZE_POLL_S, "WaitPipeline": workflow.PIPELINE_POLL_S,
-                     "WaitRelease": workflow.RELEASE_POLL_S, "WaitIngest": workflow.INGEST_POLL_S,
-                     "WaitExpiry": workflow.INGEST_POLL_S}
+                     "WaitRelease": workflow.RELEASE_POLL_S, "WaitShadow": workflow.SHADOW_POLL_S,
+                     "WaitIngest": workflow.INGEST_POLL_S, "WaitExpiry": workflow.INGEST_POLL_S}
 
 
 def test_logs_never_hold_execution_data(assembly: Assembly) -> None:
