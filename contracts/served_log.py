@@ -21,6 +21,12 @@ def bucket(request_id: str) -> int:
     return int(hashlib.sha256(request_id.encode()).hexdigest()[:8], 16) % BUCKETS
 
 
+def counted_as(version: str, *, shadow: bool) -> str:
+    """The version in the metrics of an answer. A shadow stays beside the champion until its canary is over, and what it
+    goes on answering must not be taken for answers of the canary."""
+    return f"{version}-shadow" if shadow else version
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServedLine:
     request_id: str

@@ -37,9 +37,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             said = f"no other version serves beside {version}"
             return {"verdict": logic.NO_EVIDENCE, "said": said, "state": {}}
         before = Sight(champion=pointer["version"], since=now)
-    sums = _sums(logic.queries(story.slug, champion=before.champion, candidate=version), since=before.since, until=now)
-    sight = before.after(logic.totals(sums))
     shadow = event.get("shadow")
+    candidate = served_log.counted_as(version, shadow=bool(shadow))
+    sums = _sums(logic.queries(story.slug, champion=before.champion, candidate=candidate), since=before.since,
+                 until=now)
+    sight = before.after(logic.totals(sums))
     compared = _agreement(story.slug, sight, version, shadow, until=now) if shadow else None
     verdict = logic.judge(sight, story.serving.canary_test, candidate=version, agreement=compared)
     logger.info("shadow" if shadow else "canary", verdict=verdict.name, said=verdict.said)

@@ -100,9 +100,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "phase": stop.phase,
         "version": stop.version,
         "endpoint_name": endpoint,
-        "model_name": name,
+        "model_name": stop.name,
         "endpoint_config_name": stop.name,
-        "model": logic.model_request(spec, model, name=name, public_key=base64.b64encode(key).decode()),
+        "model": logic.model_request(
+            spec,
+            model,
+            name=stop.name,
+            public_key=base64.b64encode(key).decode(),
+            shadow=stop.phase == SHADOW,
+        ),
         "endpoint_config": stop.config,
         "deployment_config": stop.deployment,
         "shadow": stop.watched,
@@ -124,7 +130,7 @@ def _shadow(env: ReleasePlanEnv, spec: ServingSpec, state: EndpointState | None,
         EndpointConfigName=naming.champions_own_config(state.config)
     )
     config = logic.shadow_config_request(
-        spec, own, name=name, candidate=candidate, policy=spec.shadow, instances=state.instances
+        spec, own, name=name, policy=spec.shadow, instances=state.instances
     )
     if config is None:
         logger.warning("no shadow: one of the two takes a key for its volume and the other does not")

@@ -60,8 +60,13 @@ def with_techniques(spec: ServingSpec, slug: str, techniques: Mapping[str, bool]
     return replace(spec, environment={**spec.environment, **settings})
 
 
-def model_request(spec: ServingSpec, model: ServedModel, *, name: str, public_key: str) -> dict[str, Any]:
-    """CreateModel: network-isolated, so the container gets what it verifies against as settings."""
+def model_request(
+    spec: ServingSpec, model: ServedModel, *, name: str, public_key: str, shadow: bool = False
+) -> dict[str, Any]:
+    """CreateModel: network-isolated, so the container gets what it verifies against as settings.
+
+    A shadow is a model of its own, for it must count its answers apart.
+    """
     return {
         "ModelName": name,
         "ExecutionRoleArn": spec.role_arn,
@@ -82,6 +87,7 @@ def model_request(spec: ServingSpec, model: ServedModel, *, name: str, public_ke
                 "MODEL_VERSION": model.version,
                 "MODEL_MANIFEST_SHA256": model.manifest_sha256,
                 "MODEL_PUBLIC_KEY": public_key,
+                **({"MODEL_SHADOW": "true"} if shadow else {}),
             },
         },
     }
@@ -106,9 +112,9 @@ def endpoint_config_request(spec: ServingSpec, *, name: str) -> dict[str, Any]:
 
 
 def shadow_config_request(
-    spec: ServingSpec, own: Mapping[str, Any], *, name: str, candidate: str, policy: ShadowPolicy, instances: int
+    spec: ServingSpec, own: Mapping[str, Any], *, name: str, policy: ShadowPolicy, instances: int
 ) -> dict[str, Any] | None:
-    """The champion as its `own` config says, and the candidate as its shadow.
+    """The champion as its `own` config says, and the model of the same `name` as its shadow.
 
     The shadow has the share of the champion's `instances` that its share of the requests needs: one that is too small
     would be slow without being worse. None when one of the two takes a key for its volume and the other doesn't, for
@@ -125,7 +131,7 @@ def shadow_config_request(
         "ShadowProductionVariants": [
             {
                 "VariantName": SHADOW_VARIANT,
-                "ModelName": candidate,
+                "ModelName": name,
                 "InstanceType": spec.instance_type,
                 "InitialInstanceCount": max(1, ceil(instances * share)),
                 # What is mirrored is this weight over the champion's; at 100 % the two are equal.

@@ -209,8 +209,7 @@ def calls_of(played: Played, task: Task, machine: str) -> tuple[Call, ...]:
 
 
 def put_canary(jp: Deployed, *, bake_s: int, termination_wait_s: int) -> None:
-    """Another canary, and the shortest shadow, in the serving spec. Its change starts a reconcile run; back when that has
-    ended."""
+    """Another canary and the shortest shadow in the serving spec; back when the run that this starts has ended."""
     ssm, name = jp.aws.client("ssm"), naming.serving_spec_parameter(SLUG)
     spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
     spec["canary"] |= {"bake_s": bake_s, "termination_wait_s": termination_wait_s}

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.workflow
 CALLERS = 2
 # 8 s on the tests' clock: enough for a busy machine to answer often, and for a test to do something meanwhile.
 WATCHED = {"percent": 100, "watch_s": 2_400, "compared_percent": 100, "tolerated_disagreement": 0.15}
-FILLER = "the volume today {}"  # words that no row of the shop's labels has alone: every label is as good
+FILLER = "the volume today {}"  # no row of the shop's labels has these words alone: any label is as good
 
 
 @contextmanager
@@ -109,16 +109,16 @@ def test_an_equal_candidate_is_compared_goes_on_to_its_canary_and_is_promoted(jp
 
 
 def test_a_candidate_that_answers_otherwise_is_rejected_before_anybody_gets_its_answers(jp: Deployed) -> None:
-    champion, before = jp.pointer()["version"], jp.ask(FILLER.format(1))["intent"]
+    champion, before = jp.pointer()["version"], jp.ask(FILLER.format(100))["intent"]
     other = shop_labels.LABELS[(shop_labels.LABELS.index(before) + 1) % len(shop_labels.LABELS)]
-    learnt = [{"id": f"f{n:05}", "text": FILLER.format(100 + n), "label": other, "language": "en",
-               "annotator_labels": []} for n in range(300)]
-    with watched(jp), jp.serving_unchanged(), jp.other_labels([*shop_labels.rows(), *learnt]):
+    learnt = [{**row, "text": FILLER.format(100 + n)} if (row["label"], row["language"]) == (other, "en") else row
+              for n, row in enumerate(shop_labels.rows())]
+    with watched(jp), jp.serving_unchanged(), jp.other_labels(learnt):
         arn = jp.start(reason="it has learnt something that nobody expects")
         jp.wait_for_state(arn, "Release")
-        with live_traffic(jp, [FILLER.format(n) for n in range(50)]) as answered:
+        with live_traffic(jp, [FILLER.format(100 + n) for n in range(50)]) as answered:
             run = jp.finish(arn)
-    assert run.outcome == events.SHADOW_WORSE, run
+        assert run.outcome == events.SHADOW_WORSE, end_of(jp, run.name, run.outcome)
     assert set(answered) == {champion}
     candidate = jp.newest_package()
     said = end_of(jp, run.name, events.SHADOW_WORSE)["shadow"]
