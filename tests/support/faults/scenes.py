@@ -16,7 +16,6 @@ from typing import Any
 from cli import executions, status
 from contracts import events, naming, records
 from contracts.kill_switches import promotion_flag
-from contracts.serving import MIN_WATCH_S
 from tests.support.deployment import BRIEF, PATIENCE_S, SLUG, Deployed
 from tests.support.embedded import eventually
 from tests.support.faults.kinds import Call, Fault
@@ -208,12 +207,15 @@ def calls_of(played: Played, task: Task, machine: str) -> tuple[Call, ...]:
     return tuple(c for c in played.calls if c["role"].endswith(f"/{task.function}") and where in c["states"])
 
 
-def put_canary(jp: Deployed, *, bake_s: int, termination_wait_s: int) -> None:
-    """Another canary and the shortest shadow in the serving spec; back when the run that this starts has ended."""
+def put_canary(jp: Deployed, *, bake_s: int, termination_wait_s: int, watch_s: int | None) -> None:
+    """Another canary in the serving spec, and another shadow before it or, with None, no shadow.
+
+    The change starts a reconcile run; back when that has ended.
+    """
     ssm, name = jp.aws.client("ssm"), naming.serving_spec_parameter(SLUG)
     spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
     spec["canary"] |= {"bake_s": bake_s, "termination_wait_s": termination_wait_s}
-    spec["shadow"] |= {"watch_s": MIN_WATCH_S}
+    spec["shadow"] = None if watch_s is None else {**spec["shadow"], "watch_s": watch_s}
     known = jp.runs()
     ssm.put_parameter(Name=name, Value=json.dumps(spec, sort_keys=True, separators=(",", ":")), Type="String",
                       Overwrite=True)

@@ -28,9 +28,9 @@ FILLER = "the volume today {}"  # no row of the shop's labels has these words al
 
 @contextmanager
 def watched(jp: Deployed) -> Iterator[None]:
-    """Another shadow is no reason to replace a fleet."""
+    """Another shadow is no reason to replace a fleet. On a busy machine answers may be slow; that is not the point."""
     before = jp.endpoint().config
-    with jp.changed_spec(shadow=WATCHED) as run:
+    with jp.muted(naming.guardrail_alarm(SLUG, "latency")), jp.changed_spec(shadow=WATCHED) as run:
         assert run.outcome == events.RECONCILED, run
         assert jp.endpoint().config == before
         yield
@@ -96,7 +96,7 @@ def test_an_equal_candidate_is_compared_goes_on_to_its_canary_and_is_promoted(jp
         jp.wait_for_state(arn, "Release")
         with live_traffic(jp, [row["text"] for row in shop_labels.rows(60)]):
             run = jp.finish(arn)
-    assert run.outcome == events.PROMOTED, run
+    assert run.outcome == events.PROMOTED, end_of(jp, run.name, run.outcome)
     version = jp.pointer()["version"]
     told = end_of(jp, run.name, events.PROMOTED)
     assert told["shadow"].startswith("not seen to be worse: ")
