@@ -117,10 +117,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _shadow(env: ReleasePlanEnv, spec: ServingSpec, state: EndpointState | None, candidate: str) -> Stop | None:
     """None when the story has no shadow, or this release can have none."""
-    pointer = read_pointer(client("dynamodb"), env.CONTROL_TABLE, spec.story)
-    if spec.shadow is None or state is None or pointer is None:
+    if spec.shadow is None or state is None:
         return None
-    version = str(pointer["version"])
+    pointer = read_pointer(client("dynamodb"), env.CONTROL_TABLE, spec.story)
+    version = str(pointer["version"]) if pointer else records.NO_CHAMPION
     name = logic.shadow_stop(
         state, candidate, spec.shadow, champion=naming.sagemaker_model(spec.story, version, "")
     )

@@ -226,13 +226,13 @@ def undone(state: EndpointState | None, name: str, *, any_spec: str) -> str:
     return naming.champions_own_config(state.config) if state is not None and stands else name
 
 
-def shadow_stop(state: EndpointState | None, wanted: str, policy: ShadowPolicy, *, champion: str) -> str | None:
+def shadow_stop(state: EndpointState, wanted: str, policy: ShadowPolicy, *, champion: str) -> str | None:
     """The config with the wanted one's model as the champion's shadow, where a release stops on its way to `wanted`.
 
     None when it goes without: another version than the promoted one serves, or the same is wanted, or the endpoint is
     not at rest and not on its way there either. `champion`: how the names of the promoted version begin.
     """
-    if state is None or wanted.startswith(champion) or not state.config.startswith(champion):
+    if wanted.startswith(champion) or not state.config.startswith(champion):
         return None
     stop = naming.shadow_config(naming.champions_own_config(state.config), wanted, policy.percent)
     on_its_way = state.status == endpoints.UPDATING and state.pending == stop
