@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import ROOT, write
+from contracts.serving import MIN_WATCH_S
 from tests.support.deployment import deployed
 from tests.support.faults.kinds import KINDS
 from tests.support.faults.matrix import BROKEN, HELD, NOT_APPLICABLE, Matrix, Result
@@ -43,7 +44,8 @@ def work(folder: Path, kinds: Sequence[str], tasks: Sequence[str], share: tuple[
     """One worker's share: (its number, how many there are). Results are kept as they come."""
     with deployed(folder / f"jp{share[0]}") as jp:
         stage = Stage(machines=Machines(jp))
-        put_canary(jp, bake_s=60, termination_wait_s=60)  # what is tried is the machine, not its patience
+        # What is tried is the machine, not its patience.
+        put_canary(jp, bake_s=60, termination_wait_s=60, watch_s=MIN_WATCH_S)
         stage.record()
         matrix = Matrix(stage=stage, progress=lambda text: print(f"[{share[0]}] {text}", flush=True))
         matrix.rehearse()

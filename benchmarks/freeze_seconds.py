@@ -196,8 +196,9 @@ def thaw(jp: Deployed, us: Deployed, serving: ServingVersion) -> None:
 
 def measure(folder: Path, rounds: int) -> list[dict[str, float]]:
     with deployed(folder / "jp") as jp:
-        # Half a minute on this clock, so that a slow machine still finds the canary in flight.
-        put_canary(jp, bake_s=3_600, termination_wait_s=3_600)
+        # Half a minute on this clock, so that a slow machine still finds the canary in flight. A shadow would come
+        # before it, and a freeze that ends that one is heeded before anybody could tell.
+        put_canary(jp, bake_s=3_600, termination_wait_s=3_600, watch_s=None)
         run = jp.run(brief=True, reason="first promotion")
         if run.outcome != events.PROMOTED:
             raise RuntimeError(f"the first run ended as {run.outcome}: {run.errors}")

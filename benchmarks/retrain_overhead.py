@@ -1,9 +1,9 @@
-"""retrain_overhead_seconds: a retrain execution, less training, evaluation and the canary's own waits.
+"""retrain_overhead_seconds: a retrain execution, less training, evaluation and the release's own waits.
 
 What is left is the platform: lease, switches, freeze, prepare, judge, publish, release, promote, audit. A brief
-run is measured after a first promotion, so the release is a real update. Its bake and the time the previous fleet
-is kept warm are the contract's choice (70 minutes on AWS), not overhead: they are taken off as the demo's clock
-factor shortens them, and written beside the number.
+run is measured after a first promotion, so the release is a real update. How long its shadow is watched, each step of
+its canary and the time the previous fleet is kept warm are the contract's choice (88 minutes on AWS), not overhead:
+they are taken off as the demo's clock factor shortens them, and written beside the number.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ def main() -> None:
             run = stage.retrain(reason="benchmark", hyperparameters=BRIEF)
             expect_outcome(run, events.PROMOTED)
             jobs = job_seconds(stage, run)
-            canary = stage.story.serving.canary
-            waits = (canary.bake_s + canary.termination_wait_s) / CLOCK_FACTOR
+            canary, shadow = stage.story.serving.canary, stage.story.serving.shadow
+            watched_s = shadow.watch_s if shadow else 0
+            waits = (watched_s + canary.shifting_s + canary.termination_wait_s) / CLOCK_FACTOR
     overhead = run.seconds - sum(jobs.values()) - waits
     write("retrain_overhead_seconds", unit="s", better="lower", ours=overhead, peers={},
           limits={f"<= {LIMIT_S:g} s": overhead <= LIMIT_S},
-          extra={"execution_seconds": run.seconds, "canary_waits": waits,
+          extra={"execution_seconds": run.seconds, "release_waits": waits,
                  **{k.lower(): v for k, v in jobs.items()}},
           workload=f"brief SNIPS retrain with release and promotion, waits divided by {CLOCK_FACTOR:g}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Self, get_type_hints
 
 
@@ -25,7 +25,8 @@ class Environment:
         for field in fields(cls):
             raw = source.get(field.name)
             if not raw:
-                problems.append(f"{field.name} is missing")
+                if field.default is MISSING:
+                    problems.append(f"{field.name} is missing")
                 continue
             try:
                 values[field.name] = hints[field.name](raw)

@@ -11,6 +11,7 @@ PARAMETER_STORE_CHANGE = "Parameter Store Change"
 PROMOTED = "Promoted"
 REJECTED = "Rejected"
 NOT_PROMOTED = "NotPromoted"
+SHADOW_WORSE = "ShadowWorse"  # worse than the champion on copies of live requests; no customer got its answers
 CANARY_ABORTED = "CanaryAborted"  # worse than the champion in live traffic; SageMaker sent it back
 ROLLED_BACK = "RolledBack"
 RECONCILED = "Reconciled"
@@ -31,6 +32,7 @@ RETRAIN_OUTCOMES: tuple[str, ...] = (
     PROMOTED,
     REJECTED,
     NOT_PROMOTED,
+    SHADOW_WORSE,
     CANARY_ABORTED,
     ROLLED_BACK,
     RECONCILED,
@@ -45,6 +47,7 @@ RECEIVE_OUTCOMES: tuple[str, ...] = (
     REFUSED,
     UP_TO_DATE,
     NOT_PROMOTED,
+    SHADOW_WORSE,
     CANARY_ABORTED,
     SKIPPED_LEASED,
     SKIPPED_FROZEN,

@@ -187,11 +187,12 @@ PUBLISH = FunctionContract(
 )
 RELEASE_PLAN = FunctionContract(
     # reads models/SLUG/; GetParameter on the serving spec, GetParameters on the technique flags;
-    # DeleteEndpoint because nothing else may be done with a Failed endpoint; DescribeAlarms on the guardrails
+    # DeleteEndpoint because nothing else may be done with a Failed endpoint; DescribeAlarms on the guardrails;
+    # DescribeEndpointConfig: a shadow stands beside the champion as it serves
     name="release_plan", environment=ReleasePlanEnv, timeout_s=60,
     actions=("dynamodb:GetItem", "dynamodb:PutItem", *_READ_OBJECTS, *_KMS_DATA, "kms:Verify",
              "kms:GetPublicKey", "ssm:GetParameter", "ssm:GetParameters",
-             "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint",
+             "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpointConfig",
              "sagemaker:DescribeModelPackage", "cloudwatch:PutMetricData", "cloudwatch:DescribeAlarms"),
 )
 RELEASE_CHECK = FunctionContract(
@@ -203,9 +204,10 @@ RELEASE_CHECK = FunctionContract(
              "cloudwatch:PutMetricAlarm", "iam:CreateServiceLinkedRole"),
 )
 CANARY_JUDGE = FunctionContract(
-    # reads the pointer, for the champion's version; GetMetricData knows no resources
-    name="canary_judge", environment=CanaryJudgeEnv,
-    actions=("dynamodb:GetItem", *_KMS_DATA, "cloudwatch:GetMetricData"),
+    # reads the pointer, for the champion's version; GetMetricData knows no resources; FilterLogEvents on the endpoint's
+    # log group; timeout: a busy log has many pages
+    name="canary_judge", environment=CanaryJudgeEnv, timeout_s=60,
+    actions=("dynamodb:GetItem", *_KMS_DATA, "cloudwatch:GetMetricData", "logs:FilterLogEvents"),
 )
 PROMOTE = FunctionContract(
     name="promote", environment=PromoteEnv,

@@ -354,6 +354,29 @@ def sagemaker_model(slug: str, version: str, spec_digest: str) -> str:
     return f"{PROJECT}-{slug}-v{version}-{spec_digest[:8]}"
 
 
+def shadow_config(champion: str, candidate: str, percent: int) -> str:
+    """Endpoint config with the candidate as the shadow of the champion, which goes by its own config's name.
+
+    So what serves can be told by how a config's name begins, and an undo finds the champion's own config.
+    """
+    told = hashlib.sha256(f"{candidate} {percent}".encode()).hexdigest()
+    return f"{champion}-s{told[:8]}"
+
+
+_SHADOW_CONFIG = re.compile(r"(?P<champion>.+-[0-9a-f]{8})-s[0-9a-f]{8}")
+
+
+def champions_own_config(config: str) -> str:
+    """The config without the shadow; itself when it has none."""
+    found = _SHADOW_CONFIG.fullmatch(config)
+    return found["champion"] if found else config
+
+
+def endpoint_log_group(slug: str) -> str:
+    """SageMaker names it; every container of the endpoint logs there."""
+    return f"/aws/sagemaker/Endpoints/{endpoint(slug)}"
+
+
 MAX_EXECUTION_NAME = 80  # Step Functions' limit
 
 

@@ -25,3 +25,4 @@ def audit_id(run_id: str, what: str) -> str:
 
 NO_CHAMPION = "none"  # the champion's version before the first promotion
 VARIANT = "champion"  # champion and candidate fleets share this one variant name
+SHADOW_VARIANT = "shadow"  # the candidate while it gets copies of requests and answers nobody

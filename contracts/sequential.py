@@ -4,7 +4,8 @@ The e-value of two streams of yes/no outcomes (Turner, Ly and Grünwald 2021, "G
 k-sample tests that allow for optional stopping", arXiv:2106.02693), one-sided, mixed over a grid of alternatives. While
 B's rate is at most A's, the evidence is a non-negative supermartingale: it ever reaches 1/alpha with probability
 alpha at most (Ville's inequality), whenever and however often somebody looks. Exact for any sample size, and the
-rates may move with the hour as long as they move for both: each block is compared with itself.
+rates may move with the hour as long as they move for both: each block is compared with itself. With one stream, the
+same of its rate and a limit: `log_e_above`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from math import exp, isfinite, log
 # three between its points costs less evidence than more points would.
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.95)
 ALTERNATIVES: tuple[tuple[float, float], ...] = tuple((a, b) for a in RATES for b in RATES if b > a)
+_MAX_LOG = 700.0  # exp() of more is no float
+_ABOVE = (0.05, 0.1, 0.2, 0.4, 0.7)  # how far from a limit on the way to 1 the alternatives to it lie
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +77,41 @@ class Evidence:
 
     def worse_beyond_doubt(self, alpha: float) -> bool:
         """Whether B fails more often than A. Wrong with probability `alpha` at most over all looks together."""
-        if not 0 < alpha < 1:
-            raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
-        return self.log_value >= -log(alpha)
+        return self.log_value >= _log_limit(alpha)
 
     @property
     def excess(self) -> float:
         """B's rate of failure less A's; NaN while either has no outcome."""
         return self.b.rate - self.a.rate
+
+
+def log_e_above(seen: Outcomes, limit: float) -> float:
+    """Log e-value of what was seen so far against "it fails in at most `limit` of the cases".
+
+    The likelihood of alternatives between the limit and 1 over that of the limit itself, where its expectation is one
+    and larger than at any rate below. So this one, too, may be looked at any time, and totals are all that it needs.
+    """
+    if not 0 < limit < 1:
+        raise ValueError(f"limit must be between 0 and 1, got {limit}")
+    gains = [_gain(seen, limit + share * (1 - limit), limit) for share in _ABOVE]
+    largest = max(gains)
+    return largest + log(sum(exp(gain - largest) for gain in gains) / len(gains))
+
+
+def above_beyond_doubt(seen: Outcomes, limit: float, alpha: float) -> bool:
+    """Whether it fails in more than `limit` of the cases; wrong with probability `alpha` at most, over all looks."""
+    return log_e_above(seen, limit) >= _log_limit(alpha)
+
+
+def e_value(log_value: float, alpha: float) -> str:
+    """For people: the evidence, and how much was needed."""
+    return f"e-value {exp(min(log_value, _MAX_LOG)):.3g} (limit {1 / alpha:.0f})"
+
+
+def _log_limit(alpha: float) -> float:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
+    return -log(alpha)
 
 
 def _log_e(a: Outcomes, b: Outcomes, alternative: tuple[float, float]) -> float:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 CANARY, LINEAR = "CANARY", "LINEAR"  # SageMaker's words: one small step and the rest, or equal steps
+# A shadow is looked at once a minute; a run that watches longer than this keeps its lease for too long.
+MIN_WATCH_S, MAX_WATCH_S = 60, 14_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +52,37 @@ class CanaryPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShadowPolicy:
+    """Before its canary a candidate gets a copy of `percent` of the requests for `watch_s`, and answers nobody.
+
+    `tolerated_disagreement`: the share of pairs of answers that may differ. Who of the two is right nobody can say,
+    so this is for a candidate that is another model than it should be, not for one that has learnt something.
+    `compared_percent`: of the mirrored requests, the share whose answers are read from the log and compared.
+    """
+
+    percent: int
+    watch_s: int
+    tolerated_disagreement: float
+    compared_percent: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("percent", "compared_percent"):
+            if not 1 <= getattr(self, name) <= 100:
+                raise ValueError(f"{name} must be 1 to 100, got {getattr(self, name)}")
+        if not MIN_WATCH_S <= self.watch_s <= MAX_WATCH_S:
+            raise ValueError(f"watch_s must be {MIN_WATCH_S} to {MAX_WATCH_S}, got {self.watch_s}; for no shadow at "
+                             "all leave the policy out")
+        if not 0 < self.tolerated_disagreement < 1:
+            raise ValueError(f"tolerated_disagreement must be between 0 and 1, got {self.tolerated_disagreement}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CanaryTest:
     """When a candidate is worse than the champion beside it, beyond doubt and by an amount that matters.
 
     `alpha`: how often a candidate that is no worse is aborted all the same, over all looks and measures of one
-    release. `tolerated_*`: by how much its share of such answers may exceed the champion's.
+    canary, and as often over those of one shadow. `tolerated_*`: by how much its share of such answers may exceed
+    the champion's.
     """
 
     alpha: float
@@ -83,19 +111,28 @@ class ServingSpec:
     security_groups: tuple[str, ...]
     guardrail_alarms: tuple[str, ...]
     canary: CanaryPolicy
+    shadow: ShadowPolicy | None = None  # None: a release begins with its canary
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Without a shadow as it was before specs knew shadows: what is not there must not look like a change."""
+        values = asdict(self)
+        if self.shadow is None:
+            del values["shadow"]
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> ServingSpec:
         raw: dict[str, Any] = json.loads(text)
         raw["canary"] = CanaryPolicy(**raw["canary"])
+        raw["shadow"] = ShadowPolicy(**raw["shadow"]) if raw.get("shadow") else None
         for name in ("subnets", "security_groups", "guardrail_alarms"):
             raw[name] = tuple(raw[name])
         return cls(**raw)
 
     def digest(self) -> str:
-        """Names the models and endpoint configs made from this spec: same spec, same name."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """Names the models and endpoint configs made from this spec: same spec, same name.
+
+        The shadow is a matter between two of them and part of neither, so another one replaces no fleet.
+        """
+        return hashlib.sha256(replace(self, shadow=None).to_json().encode()).hexdigest()

@@ -10,7 +10,7 @@ from contracts.features import CohortRule, FeatureGroupContract
 from contracts.gates import Gate, MetricGate
 from contracts.kill_switches import Flag, promotion_flag
 from contracts.registry import RegistryContract
-from contracts.serving import CanaryPolicy, CanaryTest
+from contracts.serving import CanaryPolicy, CanaryTest, ShadowPolicy
 
 MIN_APPROVAL_S, MAX_APPROVAL_S = 300, 43_200  # a run that waits holds its lease, and ends within a day
 MIN_DEADLINE_MS = 10  # below this no share of it is worth a network call
@@ -76,6 +76,7 @@ class ServingContract:
     utilisation: float
     canary: CanaryPolicy
     canary_test: CanaryTest
+    shadow: ShadowPolicy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

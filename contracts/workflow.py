@@ -10,6 +10,10 @@ INGEST_POLL_S: Final = 30
 PIPELINE_POLL_S: Final = 30
 RELEASE_POLL_S: Final = 30
 JOIN_POLL_S: Final = 30
+SHADOW_POLL_S: Final = 60  # nobody gets a shadow's answers, so it need not be stopped within half a minute
+
+# Phases of a release of the `endpoint` strategy.
+SHADOW_PHASE, CANARY_PHASE = "shadow", "canary"
 
 # A last net under every loop; the jobs' own limits end them much earlier.
 EXECUTION_TIMEOUT_S: Final = 24 * 3_600

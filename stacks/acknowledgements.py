@@ -195,7 +195,7 @@ def _story_services(stack: str, slug: str, groups: Sequence[str]) -> Iterator[Ac
     yield versions(f"model-package/{naming.model_package_group(slug)}/*",
                    *_all(functions, "Publish ReleasePlan Promote"), retrain)
     yield versions(f"model/{name}-v*", release)
-    yield versions(f"endpoint-config/{name}-v*", release)
+    yield versions(f"endpoint-config/{name}-v*", release, *_all(functions, "ReleasePlan"))
     yield versions(f"processing-job/{naming.freeze_job(slug, '*')}", retrain)
     yield versions(f"pipeline/{naming.pipeline(slug)}/execution/*", retrain)
     yield versions("training-job/pipelines-*", f"{training}/Role")
@@ -210,7 +210,8 @@ def _story_services(stack: str, slug: str, groups: Sequence[str]) -> Iterator[Ac
                     because="a scalable target's id is drawn by the service")
     yield _wildcard(arn("ec2", "network-interface/*"), endpoint, *jobs,
                     because="SageMaker makes interfaces for each job; subnets and security group are exact")
-    yield _wildcard(arn("logs", f"log-group:/aws/sagemaker/Endpoints/{name}:*"), endpoint, because=_LOG_STREAMS)
+    yield _wildcard(arn("logs", f"log-group:{naming.endpoint_log_group(slug)}:*"), endpoint,
+                    *_all(functions, "CanaryJudge"), because=_LOG_STREAMS)
     yield _wildcard(arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*"), jobs[1], because=_LOG_STREAMS)
     yield _wildcard(arn("logs", "log-group:/aws/sagemaker/ProcessingJobs:*"), freeze, jobs[0], jobs[2],
                     because=_LOG_STREAMS)

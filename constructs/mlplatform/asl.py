@@ -108,6 +108,11 @@ def equals(path: str, value: str | bool, next_: str) -> dict[str, Any]:
     return {"Variable": path, comparison: value, "Next": next_}
 
 
+def reaches(path: str, limit_path: str, next_: str) -> dict[str, Any]:
+    """A number of the state's data that is another one or more."""
+    return {"Variable": path, "NumericGreaterThanEqualsPath": limit_path, "Next": next_}
+
+
 def matches(path: str, pattern: str, next_: str) -> dict[str, Any]:
     """A text with `*` for anything."""
     return {"Variable": path, "StringMatches": pattern, "Next": next_}

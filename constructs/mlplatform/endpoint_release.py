@@ -6,6 +6,9 @@ roll-back is silent, so only CheckRelease, which compares configs and asks the e
 canary is judged beside the champion; a roll-back doesn't heed them, since it is the way out. For the same reason
 neither `previous` nor `undo` waits for guardrail alarms or is guarded by them. Planning, which may wait, goes on only
 while the lease still has our token: a roll-back that took it must not be undone by the run that it pre-empted.
+
+A candidate stops on its way as the champion's shadow, when its story has one: the planner plans that stop first, and
+when the shadow has been watched it plans again, with all that a plan asks for, and what comes then is the canary.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from mlplatform.policies import allow, arn, arn_of, hand_key_to_aws, pass_role, 
 from mlplatform.realtime_endpoint import read_guardrails
 from mlplatform.state_machine import StateMachine
 
+_IN_SHADOW = asl.equals("$.plan.phase", workflow.SHADOW_PHASE, "")
 # Longest wait for an endpoint that moves to something else: a canary's whole life, aborted in the middle.
 _BUSY_S = 7_200
 # Longest wait for a guardrail alarm that rings before an update, when it would send the update back at once. An
@@ -38,16 +42,20 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
         config["KmsKeyId.$"] = "$.plan.endpoint_config.KmsKeyId"
     return {
         "NoEvidenceYet": asl.put({"verdict": "no_evidence", "said": "no canary was judged", "state": {}},
-                                 at="$.canary", next_="TokenGiven"),
+                                 at="$.canary", next_="NoShadowYet"),
+        "NoShadowYet": asl.put({"verdict": "no_evidence", "said": "no shadow was judged", "state": {}},
+                               at="$.shadow", next_="NoLookYet"),
+        "NoLookYet": asl.put({"looks": 0, "over": False}, at="$.watch", next_="TokenGiven"),
         # A run that was in training when this machine was deployed began before runs passed their token on.
         "TokenGiven": asl.choose(asl.present("$.token", "PlanRelease"), default="WithoutToken"),
         "WithoutToken": asl.put(None, at="$.token", next_="PlanRelease"),
         "PlanRelease": asl.function(
-            "ReleasePlan", {"story.$": "$.story", "token.$": "$.token", "version.$": "$.version", "undo.$": "$.undo"},
+            "ReleasePlan", {"story.$": "$.story", "token.$": "$.token", "version.$": "$.version", "undo.$": "$.undo",
+                            "heed_switches.$": "$.heed_switches", "shadowed.$": "$.watch.over"},
             result="$.plan",
             next_="ChooseAction",
-            fields=("action", "version", "endpoint_name", "model_name", "endpoint_config_name", "model",
-                    "endpoint_config", "deployment_config"),
+            fields=("action", "phase", "version", "endpoint_name", "model_name", "endpoint_config_name", "model",
+                    "endpoint_config", "deployment_config", "shadow"),
             retry=asl.retries(patient={"EndpointBusy": _BUSY_S, "GuardrailRings": _RINGING_S}),
             on_error=[asl.catch("WasItCurrent", "NeverPromoted"), asl.catch("ReadWhatRings", "GuardrailRings"),
                       asl.catch("ReadWhoLeases", "LeaseLost"), asl.catch("ReleaseFailed")]),
@@ -72,8 +80,8 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
         # The planner may have waited for hours, for an alarm that rang: just when somebody freezes.
         "ReadSwitchesFirst": _read_switches(next_="MayBegin", on_error="SwitchedOff"),
         "MayBegin": asl.choose(asl.equals("$.switches.may_release", True, "FindModel"), default="SwitchedOff"),
-        "SwitchedOff": asl.fail("SwitchedOff", "A kill switch went off, or could not be read, before anything was"
-                                " touched."),
+        "SwitchedOff": asl.fail("SwitchedOff", "A kill switch went off, or could not be read, before the candidate"
+                                " answered anybody."),
         **_creation(config),
         "WaitRelease": asl.wait(workflow.RELEASE_POLL_S, next_="CheckRelease"),
         "CheckRelease": asl.function(
@@ -83,6 +91,7 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
         "ReleaseState": asl.choose(
             asl.both(asl.equals("$.check.state", "serving", ""), asl.equals("$.canary.verdict", "worse", ""),
                      "CanaryWorse"),  # the abort came too late: whoever asked for this release brings back what served
+            asl.both(asl.equals("$.check.state", "serving", ""), _IN_SHADOW, "ReadSwitchesInShadow"),
             asl.equals("$.check.state", "serving", "Released"),
             asl.both(asl.equals("$.check.state", "updating", ""), asl.equals("$.check.reason", "RollingBack", ""),
                      "WaitRelease"),
@@ -94,6 +103,7 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
         "MayGoOn": asl.choose(
             asl.both(asl.equals("$.switches.may_release", True, ""), asl.equals("$.canary.verdict", "worse", ""),
                      "AbortCanary"),  # once is enough: later answers don't take it back
+            asl.both(asl.equals("$.switches.may_release", True, ""), _IN_SHADOW, "WaitRelease"),  # it only starts yet
             asl.equals("$.switches.may_release", True, "JudgeCanary"), default="AbortCanary"),
         # A judge that can't look is no reason to abort: the guardrail alarms watch on, and the end tells what was seen.
         "JudgeCanary": asl.function(
@@ -106,11 +116,35 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
         "WhyRolledBack": asl.choose(asl.equals("$.canary.verdict", "worse", "CanaryWorse"),
                                     default="ReleaseRolledBack"),
         "CanaryWorse": asl.fail_saying("CanaryWorse", "$.canary.said"),
+        **_shadow(),
         "Released": asl.succeed(),
         "NothingToRelease": asl.succeed(),
         "ReleaseRolledBack": asl.fail("ReleaseRolledBack", "The endpoint does not serve the wanted version: a guardrail"
                                       " alarm, a kill switch or a failed start sent it back. See CheckRelease."),
         "ReleaseFailed": asl.fail("ReleaseFailed", "A step failed after its retries: see the last state's error."),
+    }
+
+
+def _shadow() -> dict[str, asl.State]:
+    """The champion answers and the candidate gets copies: look at both until it is worse, or long enough."""
+    return {
+        "ReadSwitchesInShadow": _read_switches(next_="MayWatch", on_error="SwitchedOff"),
+        "MayWatch": asl.choose(asl.equals("$.switches.may_release", True, "JudgeShadow"), default="SwitchedOff"),
+        # As with the canary's: a judge that can't look ends nothing, and the end tells what was seen.
+        "JudgeShadow": asl.function(
+            "CanaryJudge", {"story.$": "$.story", "version.$": "$.version", "state.$": "$.shadow.state",
+                            "shadow.$": "$.plan.shadow"},
+            result="$.shadow", fields=("verdict", "said", "state"), next_="IsShadowWorse",
+            on_error=[asl.catch("CountLook", result="$.judge_error")]),
+        "IsShadowWorse": asl.choose(asl.equals("$.shadow.verdict", "worse", "ShadowWorse"), default="CountLook"),
+        # Whoever asked for this release takes the shadow away with its undo.
+        "ShadowWorse": asl.fail_saying("ShadowWorse", "$.shadow.said"),
+        "CountLook": asl.put({"looks.$": "States.MathAdd($.watch.looks, 1)", "over": False}, at="$.watch",
+                             next_="WatchedEnough"),
+        "WatchedEnough": asl.choose(asl.reaches("$.watch.looks", "$.plan.shadow.looks", "ShadowIsOver"),
+                                    default="WaitShadow"),
+        "WaitShadow": asl.wait(workflow.SHADOW_POLL_S, next_="ReadSwitchesInShadow"),
+        "ShadowIsOver": asl.put({"over": True}, at="$.watch", next_="PlanRelease"),
     }
 
 
@@ -142,7 +176,13 @@ def _creation(config: Mapping[str, str]) -> dict[str, asl.State]:
                                 on_error="ConfirmModel", result=None),
         "ConfirmModel": look("describeModel", named, next_="FindEndpointConfig", absent="ReleaseFailed"),
         "FindEndpointConfig": look("describeEndpointConfig", config_named, next_="CreateOrUpdate",
-                                   absent="CreateEndpointConfig"),
+                                   absent="WhichConfig"),
+        # SageMaker takes no empty list of shadows.
+        "WhichConfig": asl.choose({**_IN_SHADOW, "Next": "CreateShadowConfig"}, default="CreateEndpointConfig"),
+        "CreateShadowConfig": asl.call(
+            "sagemaker", "createEndpointConfig",
+            {**config, "ShadowProductionVariants.$": "$.plan.endpoint_config.ShadowProductionVariants"},
+            next_="CreateOrUpdate", on_error="ConfirmEndpointConfig", result=None),
         "CreateEndpointConfig": asl.call("sagemaker", "createEndpointConfig", config, next_="CreateOrUpdate",
                                          on_error="ConfirmEndpointConfig", result=None),
         "ConfirmEndpointConfig": look("describeEndpointConfig", config_named, next_="CreateOrUpdate",

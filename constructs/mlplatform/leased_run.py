@@ -40,7 +40,8 @@ def child_name(suffix: str) -> str:
 
 
 def release_child(suffix: str, arguments: Mapping[str, Any], *, next_: str, on_error: str, result: str | None) -> State:
-    select = {"version.$": "$.Output.plan.version", "canary.$": "$.Output.canary.said"} if result else None
+    select = {"version.$": "$.Output.plan.version", "canary.$": "$.Output.canary.said",
+              "shadow.$": "$.Output.shadow.said"} if result else None
     given = {"story.$": "$.story", "token.$": "$.lease.token", **arguments}
     return asl.child("ReleaseMachine", child_name(suffix), given, next_=next_, on_error=on_error, result=result,
                      select=select)
@@ -54,8 +55,8 @@ def release_and_promote(*, slug: str, approval_within_s: int | None, brings: Map
                         on_error: str) -> States:
     """From `ReadSwitchesBeforeRelease` on: `$.published` becomes what serves and what the pointer names.
 
-    `brings`: what else the pointer keeps of the version. Ends at `next_`, `AsNotPromoted`, `AsCanaryAborted` or, when
-    a person is asked, `AsNotApproved`; or fails to `on_error`.
+    `brings`: what else the pointer keeps of the version. Ends at `next_`, `AsNotPromoted`, `AsShadowWorse`,
+    `AsCanaryAborted` or, when a person is asked, `AsNotApproved`; or fails to `on_error`.
     """
     return {
         "ReadSwitchesBeforeRelease": read_switches("MayRelease", on_error=on_error),
@@ -73,9 +74,9 @@ def release_and_promote(*, slug: str, approval_within_s: int | None, brings: Map
         "ReadSwitchesAfterRelease": read_switches("WasItSwitchedOff", on_error=on_error),
         "WasItSwitchedOff": asl.choose(
             asl.equals("$.switches.may_release", False, "UndoRelease"),
-            asl.both(asl.present("$.error.Cause", ""), asl.matches("$.error.Cause", '*"CanaryWorse"*', ""),
-                     "ReadCanary"), default=on_error),
-        **_canary_aborted(on_error=on_error),
+            *(asl.both(asl.present("$.error.Cause", ""), asl.matches("$.error.Cause", f'*"{error}"*', ""),
+                       "ReadVerdict") for error in ("ShadowWorse", "CanaryWorse")), default=on_error),
+        **_worse_candidate(on_error=on_error),
         "ReadSwitchesBeforePromote": read_switches("MayPromote", on_error=on_error),
         "MayPromote": asl.choose(asl.equals("$.switches.may_promote", True, "Promote"), default="UndoRelease"),
         "UndoRelease": release_child("-undo", UNDO, next_="AsNotPromoted",
@@ -104,23 +105,27 @@ def registry_not_told(of: str, *, next_: str) -> States:
     }
 
 
-def _canary_aborted(*, on_error: str) -> States:
-    """The candidate was worse in live traffic: nobody releases it again, and on-call hears the numbers."""
+def _worse_candidate(*, on_error: str) -> States:
+    """The candidate was worse on live requests: nobody releases it again, and on-call hears the numbers."""
     return {
-        "ReadCanary": asl.put({"release.$": "States.StringToJson($.error.Cause)"}, at="$.error", next_="KeepCanary"),
-        "KeepCanary": asl.put({"said.$": "$.error.release.Cause"}, at="$.canary", next_="RejectVersion"),
+        "ReadVerdict": asl.put({"release.$": "States.StringToJson($.error.Cause)"}, at="$.error", next_="KeepVerdict"),
+        "KeepVerdict": asl.put({"error.$": "$.error.release.Error", "said.$": "$.error.release.Cause"},
+                               at="$.worse", next_="RejectVersion"),
         # A receiving region looks every hour for a version that is not rejected here.
         "RejectVersion": asl.call(
             "sagemaker", "updateModelPackage",
             {"ModelPackageArn.$": "$.published.model_package_arn", "ModelApprovalStatus": "Rejected",
-             "ApprovalDescription.$": "States.Format('canary of run {}: {}', $.run_id, $.canary.said)"},
+             "ApprovalDescription.$": "States.Format('{} in run {}: {}', $.worse.error, $.run_id, $.worse.said)"},
             next_="ConfirmChampion", on_error=on_error, result=None),
-        # SageMaker has gone back by itself; this asks the endpoint whether the champion really answers.
-        "ConfirmChampion": release_child("-undo", UNDO, next_="NotifyCanaryAborted",
-                                         on_error=on_error, result=None),
-        "NotifyCanaryAborted": asl.notify(
-            "Canary aborted", "States.Format('{}: run {} was aborted in its canary: {}. What was promoted serves. "
-            "Execution: {}', $.story, $.run_id, $.canary.said, $.execution)", next_="AsCanaryAborted"),
+        # From a canary SageMaker has gone back by itself. This takes the shadow away and asks the endpoint whether the
+        # champion really answers.
+        "ConfirmChampion": release_child("-undo", UNDO, next_="NotifyWorse", on_error=on_error, result=None),
+        "NotifyWorse": asl.notify(
+            "Candidate worse than what serves", "States.Format('{}: the release of run {} ended as {}: {}. What was "
+            "promoted serves. Execution: {}', $.story, $.run_id, $.worse.error, $.worse.said, $.execution)",
+            next_="WhereWorse"),
+        "WhereWorse": asl.choose(asl.equals("$.worse.error", "ShadowWorse", f"As{events.SHADOW_WORSE}"),
+                                 default=f"As{events.CANARY_ABORTED}"),
     }
 
 
@@ -129,7 +134,8 @@ def reject_version(slug: str) -> Statement:
                  on=arn("sagemaker", f"model-package/{naming.model_package_group(slug)}/*"))
 
 
-CANARY_SAID = {"canary.$": "$.canary.said"}
+CANARY_SAID, SHADOW_SAID = {"canary.$": "$.worse.said"}, {"shadow.$": "$.worse.said"}
+RELEASE_SAID = {"shadow.$": "$.release.shadow", "canary.$": "$.release.canary"}
 
 
 def ends_of(outcomes: Sequence[str], *, approval_within_s: int | None) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class RealtimeEndpoint(Construct):
             max_instances=serving.max_instances, invocations_per_instance=serving.invocations_per_instance,
             image=props.image, role_arn=self.role.role_arn, kms_key=arn_of(props.key),
             subnets=tuple(props.network.subnet_ids), security_groups=tuple(props.network.security_group_ids),
-            guardrail_alarms=tuple(guardrails), canary=serving.canary,
+            guardrail_alarms=tuple(guardrails), canary=serving.canary, shadow=serving.shadow,
         )
         ssm.CfnParameter(self, "Spec", name=naming.serving_spec_parameter(slug), type="String",
                          value=self.spec.to_json())

@@ -79,7 +79,8 @@ def _endings(approval_within_s: int | None) -> States:
     switched = {"reasons.$": "$.switches.reasons"}
     ends = leased_run.ends_of(events.RECEIVE_OUTCOMES, approval_within_s=approval_within_s)
     return leased_run.endings(ends, {
-        events.RECEIVED: {"version.$": "$.promoted.version", "canary.$": "$.release.canary", **home},
+        events.RECEIVED: {"version.$": "$.promoted.version", **leased_run.RELEASE_SAID, **home},
+        events.SHADOW_WORSE: {**leased_run.SHADOW_SAID, "version.$": "$.published.version", **home},
         events.CANARY_ABORTED: {**leased_run.CANARY_SAID, "version.$": "$.published.version", **home},
         events.REFUSED: {"error.$": "$.error.Error", "said.$": "$.error.said.errorMessage"},
         events.UP_TO_DATE: {"status.$": "$.home.status", **home},

@@ -165,11 +165,12 @@ def _reconcile() -> States:
 
 def _endings(approval_within_s: int | None) -> States:
     ends = leased_run.ends_of(events.RETRAIN_OUTCOMES, approval_within_s=approval_within_s)
+    worse = {"version.$": "$.published.version", "verdict_uri.$": "$.verdict.verdict_uri"}
     return leased_run.endings(ends, {
         events.PROMOTED: {"version.$": "$.promoted.version", "verdict_uri.$": "$.verdict.verdict_uri",
-                          "canary.$": "$.release.canary"},
-        events.CANARY_ABORTED: {**leased_run.CANARY_SAID, "version.$": "$.published.version",
-                                "verdict_uri.$": "$.verdict.verdict_uri"},
+                          **leased_run.RELEASE_SAID},
+        events.SHADOW_WORSE: {**leased_run.SHADOW_SAID, **worse},
+        events.CANARY_ABORTED: {**leased_run.CANARY_SAID, **worse},
         events.ROLLED_BACK: {"version.$": "$.promoted.version"},
         events.REJECTED: {"failed.$": "$.verdict.failed", "reasons.$": "$.verdict.reasons",
                           "verdict_uri.$": "$.verdict.verdict_uri"},

@@ -125,6 +125,8 @@ class StoryFunctions(Construct):
             allow("kms:Verify", "kms:GetPublicKey", on=arn_of(p.signing_key)),
             self._packages("DescribeModelPackage"), self._spec(), read_flags(p.story.techniques),
             self._endpoint("DescribeEndpoint", "DeleteEndpoint"), read_guardrails(self._slug),
+            allow("sagemaker:DescribeEndpointConfig",
+                  on=arn("sagemaker", f"endpoint-config/{naming.endpoint(self._slug)}-v*")),
             put_metrics(metrics.NAMESPACE), self._data])
 
     def _release_check(self) -> PlatformFunction:
@@ -146,7 +148,11 @@ class StoryFunctions(Construct):
         return self._room.function(
             f.CANARY_JUDGE, environment=f.CanaryJudgeEnv(CONTROL_TABLE=self._props.control.name),
             statements=[self._control("GetItem"), self._data,
-                        allow("cloudwatch:GetMetricData", on="*")])  # has no resource-level permissions
+                        allow("cloudwatch:GetMetricData", on="*"),  # has no resource-level permissions
+                        # A log group goes by its name in some calls, and with its streams in others.
+                        allow("logs:FilterLogEvents", on=[
+                            arn("logs", f"log-group:{naming.endpoint_log_group(self._slug)}{streams}")
+                            for streams in ("", ":*")])])
 
     def _promote(self) -> PlatformFunction:
         p = self._props

@@ -8,7 +8,7 @@ from contracts.gates import ComparisonGate, Gate, MetricGate, SliceGate
 from contracts.kill_switches import Flag
 from contracts.monitors import concept, distribution
 from contracts.registry import RegistryContract
-from contracts.serving import CanaryPolicy, CanaryTest
+from contracts.serving import CanaryPolicy, CanaryTest, ShadowPolicy
 from contracts.stories.roster import ROSTER
 from contracts.story import (
     Budget,
@@ -116,6 +116,7 @@ INTENT_CLASSIFIER = StoryContract(
         # One needless abort in a hundred releases that are no worse costs a week's delay each, a missed one customers.
         canary_test=CanaryTest(alpha=0.01, unsure_below=0.5, tolerated_errors=0.005, tolerated_slow=0.02,
                                tolerated_unsure=0.05),
+        shadow=ShadowPolicy(percent=100, watch_s=480, compared_percent=10, tolerated_disagreement=0.15),
     ),
     # Ten times the p95: a chatbot's turn waits no longer. Smalltalk, for it is the intent that starts nothing.
     inference=InferenceContract(deadline_ms=150, cache_ttl_s=600, fallback="smalltalk"),

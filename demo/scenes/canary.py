@@ -46,7 +46,7 @@ def canary_aborts(stage: Stage) -> str:
     said = str(run.output["canary"]["said"])
     expect(f"is worse than {champion} beside it: slow in " in said, f"the judge said {said!r}")
     expect(f"{run.name}#{events.CANARY_ABORTED}" in stage.audit_ids(), "the audit trail does not tell of the abort")
-    expect("NotifyCanaryAborted" in run.states, "on-call was not told")
+    expect("NotifyWorse" in run.states, "on-call was not told")
     return (f"it passed all {len(verdict['gates'])} gates; {said}. SageMaker sent it back, version {champion} serves "
             "as pointer and audit trail say, and on-call was told these numbers")
 
@@ -57,7 +57,10 @@ def ended(stage: Stage, arn: str) -> bool:
 
 @contextmanager
 def patient_canary(stage: Stage) -> Iterator[None]:
-    """Another canary in the serving spec. The run that its change starts is skipped, for ours holds the lease."""
+    """Another canary in the serving spec, and no shadow, which would find first what the canary is to find.
+
+    The run that its change starts is skipped, for ours holds the lease.
+    """
     ssm, name = stage.target.client("ssm"), naming.serving_spec_parameter(stage.slug)
     old = str(ssm.get_parameter(Name=name)["Parameter"]["Value"])
 
@@ -67,7 +70,7 @@ def patient_canary(stage: Stage) -> Iterator[None]:
         wait_until(lambda: bool({found["name"] for found in executions.recent(stage.target, stage.slug, 100)} - known),
                    "a changed spec started no run")
 
-    put(json.dumps({**json.loads(old), "canary": PATIENT}, sort_keys=True, separators=(",", ":")))
+    put(json.dumps({**json.loads(old), "canary": PATIENT, "shadow": None}, sort_keys=True, separators=(",", ":")))
     try:
         yield
     finally:

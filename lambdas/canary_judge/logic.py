@@ -1,6 +1,9 @@
 """Is the candidate worse than the champion beside it? Counts of two looks in, a verdict with its numbers out.
 
-Never "better": a canary that is not seen to be worse goes on under its guardrail alarms, and the audit trail says
+Beside it as a shadow, on copies of requests, or as a canary with requests of its own: the same counts and the same
+test. A shadow's answers are compared one by one as well (agreement.py).
+
+Never "better": a candidate that is not seen to be worse goes on under its guardrail alarms, and the audit trail says
 how much was seen.
 """
 
@@ -8,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import exp
 from typing import Any
 
 from contracts import metrics
 from contracts.language import LANGUAGES
-from contracts.sequential import Evidence, Outcomes
+from contracts.sequential import Evidence, Outcomes, e_value
 from contracts.serving import CanaryTest
+from lambdas.canary_judge.agreement import Agreement
 
 WORSE, NO_WORSE, NO_EVIDENCE = "worse", "no_worse", "no_evidence"
 PERIOD_S = 60
@@ -23,7 +26,6 @@ MEASURES = {"errors": metrics.SERVED_ERRORS, "slow": metrics.SERVED_SLOW, "unsur
 TESTS = tuple((measure, language) for measure in MEASURES for language in LANGUAGES)
 _COUNTED = (metrics.SERVED, *MEASURES.values())
 _TOLD = 3  # what is said becomes the registry's description of the version, which has room for 1,024 characters
-_MAX_LOG = 700.0  # exp() of more is no float
 
 Totals = dict[str, int]  # query id -> how often since the first look
 
@@ -113,23 +115,31 @@ class Verdict:
     said: str
 
 
-def judge(sight: Sight, test: CanaryTest, *, candidate: str) -> Verdict:
-    """Worse when one measure is so in one language, beyond doubt and by more than is tolerated."""
+def judge(sight: Sight, test: CanaryTest, *, candidate: str, agreement: Agreement | None = None) -> Verdict:
+    """Worse when one measure is so in one language, beyond doubt and by more than is tolerated.
+
+    `agreement`: of a shadow's answers with the champion's.
+    """
     champion = sight.champion
     tolerated = {"errors": test.tolerated_errors, "slow": test.tolerated_slow, "unsure": test.tolerated_unsure}
-    alpha = test.alpha / len(TESTS)  # all tests together abort a candidate that is no worse with `test.alpha` at most
+    # All tests together abort a candidate that is no worse with `test.alpha` at most.
+    alpha = test.alpha / (len(TESTS) + (len(LANGUAGES) if agreement is not None else 0))
     worse = [_told(measure, language, evidence, alpha) for (measure, language), evidence in sight.evidence.items()
              if evidence.worse_beyond_doubt(alpha) and evidence.excess > tolerated[measure]]
+    if agreement is not None:
+        worse += agreement.excesses(alpha)
     if worse:
         more = f"; and {len(worse) - _TOLD} more" if len(worse) > _TOLD else ""
         return Verdict(name=WORSE, said=f"version {candidate} is worse than {champion} beside it: "
                                         f"{'; '.join(worse[:_TOLD])}{more}")
     seen, beside = (_answers(evidence) for evidence in _by_side(sight))
+    compared = "" if agreement is None else f"; {agreement.said}"
     if not seen or not beside:
+        watched = "; guardrail alarms alone watched" if agreement is None else compared
         return Verdict(name=NO_EVIDENCE, said=f"{seen} answers of version {candidate} beside {beside} of {champion}: "
-                                              "no evidence; guardrail alarms alone watched")
+                                              f"no evidence{watched}")
     return Verdict(name=NO_WORSE, said=f"not seen to be worse: {seen} answers of version {candidate} beside {beside} "
-                                       f"of {champion}")
+                                       f"of {champion}{compared}")
 
 
 def _by_side(sight: Sight) -> tuple[list[Outcomes], list[Outcomes]]:
@@ -144,5 +154,4 @@ def _answers(outcomes: Iterable[Outcomes]) -> int:
 def _told(measure: str, language: str, evidence: Evidence, alpha: float) -> str:
     candidate, champion = evidence.b, evidence.a
     return (f"{measure} in {language} {candidate.failed} of {candidate.of} ({candidate.rate:.1%}) against "
-            f"{champion.failed} of {champion.of} ({champion.rate:.1%}), e-value "
-            f"{exp(min(evidence.log_value, _MAX_LOG)):.3g} (limit {1 / alpha:.0f})")
+            f"{champion.failed} of {champion.of} ({champion.rate:.1%}), {e_value(evidence.log_value, alpha)}")

@@ -1,5 +1,8 @@
-"""{"story", "token"?, "version": "N"|"current"|"previous", "undo"?} -> {"action": none|create|update, requests ...}.
+"""{"story", "token"?, "version": "N"|"current"|"previous", "undo"?, "heed_switches"?, "shadowed"?} ->
+{"action": none|create|update, "phase": shadow|canary, requests ...}.
 
+A candidate that is released under the kill switches stops on its way as the champion's shadow, when its story has one;
+`shadowed` says that it was one. `version` in the answer is what serves when the endpoint has arrived.
 EndpointBusy (retry) after a canary was told to abort, a failed endpoint was deleted, or while the
 endpoint moves by itself; GuardrailRings (retry) while an alarm would send the deployment back. Going
 back and undoing wait for no alarm. LeaseLost when another run took over, also while this one waited. The signature
@@ -9,9 +12,10 @@ is verified before anything is planned.
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass, field
 from typing import Any
 
-from contracts import metrics, naming, records, stories
+from contracts import metrics, naming, records, stories, workflow
 from contracts.functions import ReleasePlanEnv
 from contracts.kill_switches import parse_flag
 from contracts.serving import ServingSpec
@@ -21,6 +25,7 @@ from lambdas.release_plan.logic import Action, ServedModel
 from lambdas.shared import endpoints
 from lambdas.shared.aws import client, environment
 from lambdas.shared.dynamo import read_control
+from lambdas.shared.endpoints import EndpointState
 from lambdas.shared.errors import EndpointBusy, LeaseLost, VersionRejected
 from lambdas.shared.flags import read_flags
 from lambdas.shared.objects import S3Uri
@@ -28,6 +33,23 @@ from lambdas.shared.observability import count, instrumented, logger, put_metric
 from lambdas.shared.pointer import read_pointer
 from lambdas.shared.serving_spec import read_spec
 from lambdas.shared.signatures import verify_published
+
+SHADOW, CANARY = workflow.SHADOW_PHASE, workflow.CANARY_PHASE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Where the endpoint goes next, and which version answers there."""
+
+    phase: str
+    version: str
+    config: dict[str, Any]
+    deployment: dict[str, Any]
+    watched: dict[str, Any] = field(default_factory=dict)  # of a shadow
+
+    @property
+    def name(self) -> str:
+        return str(self.config["EndpointConfigName"])
 
 
 @instrumented("release_plan")
@@ -56,26 +78,70 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     name = naming.sagemaker_model(story.slug, model.version, spec.digest())
     if undo:
         name = logic.undone(state, name, any_spec=naming.sagemaker_model(story.slug, model.version, ""))
-    action = logic.choose_action(state, name)
+    stop = Stop(
+        phase=CANARY,
+        version=model.version,
+        config=logic.endpoint_config_request(spec, name=name),
+        deployment=logic.going_back_config() if going_back else logic.deployment_config(spec),
+    )
+    if event.get("heed_switches") and not event.get("shadowed") and not going_back:
+        stop = _shadow(env, spec, state, name) or stop
+    action = logic.choose_action(state, stop.name)
     if action not in (Action.NONE, Action.CREATE, Action.UPDATE):
         _clear_the_way(action, endpoint, story.slug)
         raise EndpointBusy(
-            f"{endpoint} must come to rest before it can move to {name} ({action}); plan again"
+            f"{endpoint} must come to rest before it can move to {stop.name} ({action}); plan again"
         )
-    deployment = logic.going_back_config() if going_back else logic.deployment_config(spec)
     if action is Action.UPDATE and not going_back:
         _hear_guardrails(spec)
     key = client("kms").get_public_key(KeyId=env.SIGNING_KEY_ARN)["PublicKey"]
     return {
         "action": str(action),
-        "version": model.version,
+        "phase": stop.phase,
+        "version": stop.version,
         "endpoint_name": endpoint,
-        "model_name": name,
-        "endpoint_config_name": name,
-        "model": logic.model_request(spec, model, name=name, public_key=base64.b64encode(key).decode()),
-        "endpoint_config": logic.endpoint_config_request(spec, name=name),
-        "deployment_config": deployment,
+        "model_name": stop.name,
+        "endpoint_config_name": stop.name,
+        "model": logic.model_request(
+            spec,
+            model,
+            name=stop.name,
+            public_key=base64.b64encode(key).decode(),
+            shadow=stop.phase == SHADOW,
+        ),
+        "endpoint_config": stop.config,
+        "deployment_config": stop.deployment,
+        "shadow": stop.watched,
     }
+
+
+def _shadow(env: ReleasePlanEnv, spec: ServingSpec, state: EndpointState | None, candidate: str) -> Stop | None:
+    """None when the story has no shadow, or this release can have none."""
+    if spec.shadow is None or state is None:
+        return None
+    pointer = read_pointer(client("dynamodb"), env.CONTROL_TABLE, spec.story)
+    version = str(pointer["version"]) if pointer else records.NO_CHAMPION
+    name = logic.shadow_stop(
+        state, candidate, spec.shadow, champion=naming.sagemaker_model(spec.story, version, "")
+    )
+    if name is None:
+        return None
+    own = client("sagemaker").describe_endpoint_config(
+        EndpointConfigName=naming.champions_own_config(state.config)
+    )
+    config = logic.shadow_config_request(
+        spec, own, name=name, policy=spec.shadow, instances=state.instances
+    )
+    if config is None:
+        logger.warning("no shadow: one of the two takes a key for its volume and the other does not")
+        return None
+    return Stop(
+        phase=SHADOW,
+        version=version,
+        config=config,
+        deployment=logic.shadow_deployment_config(spec),
+        watched=logic.watched(spec.shadow),
+    )
 
 
 def _hold_lease(table: str, story: str, token: int) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
-from contracts import naming
+from contracts import naming, workflow
 from contracts.instances import takes_volume_key
-from contracts.records import VARIANT
-from contracts.serving import CANARY, ServingSpec
+from contracts.records import SHADOW_VARIANT, VARIANT
+from contracts.serving import CANARY, ServingSpec, ShadowPolicy
 from lambdas.shared import endpoints
 from lambdas.shared.endpoints import EndpointState
 from lambdas.shared.errors import GuardrailMissing, GuardrailRings, NeverPromoted
@@ -59,8 +60,13 @@ def with_techniques(spec: ServingSpec, slug: str, techniques: Mapping[str, bool]
     return replace(spec, environment={**spec.environment, **settings})
 
 
-def model_request(spec: ServingSpec, model: ServedModel, *, name: str, public_key: str) -> dict[str, Any]:
-    """CreateModel: network-isolated, so the container gets what it verifies against as settings."""
+def model_request(
+    spec: ServingSpec, model: ServedModel, *, name: str, public_key: str, shadow: bool = False
+) -> dict[str, Any]:
+    """CreateModel: network-isolated, so the container gets what it verifies against as settings.
+
+    A shadow is a model of its own, for it must count its answers apart.
+    """
     return {
         "ModelName": name,
         "ExecutionRoleArn": spec.role_arn,
@@ -81,6 +87,7 @@ def model_request(spec: ServingSpec, model: ServedModel, *, name: str, public_ke
                 "MODEL_VERSION": model.version,
                 "MODEL_MANIFEST_SHA256": model.manifest_sha256,
                 "MODEL_PUBLIC_KEY": public_key,
+                **({"MODEL_SHADOW": "true"} if shadow else {}),
             },
         },
     }
@@ -104,12 +111,46 @@ def endpoint_config_request(spec: ServingSpec, *, name: str) -> dict[str, Any]:
     return request
 
 
+def shadow_config_request(
+    spec: ServingSpec, own: Mapping[str, Any], *, name: str, policy: ShadowPolicy, instances: int
+) -> dict[str, Any] | None:
+    """The champion as its `own` config says, and the model of the same `name` as its shadow.
+
+    The shadow has the share of the champion's `instances` that its share of the requests needs: one that is too small
+    would be slow without being worse. None when one of the two takes a key for its volume and the other doesn't, for
+    a config has one key or none.
+    """
+    champion = own["ProductionVariants"][0]
+    with_key = takes_volume_key(spec.instance_type)
+    if takes_volume_key(champion["InstanceType"]) != with_key:
+        return None
+    share = policy.percent / 100
+    request: dict[str, Any] = {
+        "EndpointConfigName": name,
+        "ProductionVariants": [champion],
+        "ShadowProductionVariants": [
+            {
+                "VariantName": SHADOW_VARIANT,
+                "ModelName": name,
+                "InstanceType": spec.instance_type,
+                "InitialInstanceCount": max(1, ceil(instances * share)),
+                # What is mirrored is this weight over the champion's; at 100 % the two are equal.
+                "InitialVariantWeight": champion.get("InitialVariantWeight", 1.0) * share,
+            }
+        ],
+    }
+    if with_key:
+        request["KmsKeyId"] = spec.kms_key
+    return request
+
+
+def watched(policy: ShadowPolicy) -> dict[str, Any]:
+    """How often a shadow is looked at, the first look included, and what its judge must know."""
+    return {**asdict(policy), "looks": policy.watch_s // workflow.SHADOW_POLL_S + 1}
+
+
 def deployment_config(spec: ServingSpec) -> dict[str, Any]:
     """Blue/green in the contract's steps, guarded by alarms; the previous fleet stays warm for `termination_wait_s`."""
-    if not 1 <= len(spec.guardrail_alarms) <= 10:
-        raise ValueError(
-            f"guardrail_alarms must be 1 to 10 (SageMaker's limit), got {len(spec.guardrail_alarms)}"
-        )
     canary = spec.canary
     longest = PROVISIONING_S + canary.shifting_s + canary.termination_wait_s
     size = "CanarySize" if canary.routing == CANARY else "LinearStepSize"
@@ -123,8 +164,28 @@ def deployment_config(spec: ServingSpec) -> dict[str, Any]:
             "TerminationWaitInSeconds": canary.termination_wait_s,
             "MaximumExecutionTimeoutInSeconds": min(max(longest, MIN_EXECUTION_S), MAX_EXECUTION_S),
         },
-        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in spec.guardrail_alarms]},
+        "AutoRollbackConfiguration": _guardrails(spec),
     }
+
+
+def shadow_deployment_config(spec: ServingSpec) -> dict[str, Any]:
+    """All at once, for the champion goes on answering. Guarded, so that it can be aborted."""
+    return {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+            "TerminationWaitInSeconds": 0,
+            "MaximumExecutionTimeoutInSeconds": PROVISIONING_S,
+        },
+        "AutoRollbackConfiguration": _guardrails(spec),
+    }
+
+
+def _guardrails(spec: ServingSpec) -> dict[str, Any]:
+    if not 1 <= len(spec.guardrail_alarms) <= 10:
+        raise ValueError(
+            f"guardrail_alarms must be 1 to 10 (SageMaker's limit), got {len(spec.guardrail_alarms)}"
+        )
+    return {"Alarms": [{"AlarmName": name} for name in spec.guardrail_alarms]}
 
 
 def refuse_while_ringing(spec: ServingSpec, alarms: Iterable[Mapping[str, Any]]) -> None:
@@ -158,10 +219,24 @@ def going_back_config() -> dict[str, Any]:
 def undone(state: EndpointState | None, name: str, *, any_spec: str) -> str:
     """The config that an undo wants: the champion's own when it still serves, whatever spec it was made from.
 
-    An undo is unguarded, and the newest spec may be just what failed. `any_spec`: how the champion's names begin.
+    An undo is unguarded, and the newest spec may be just what failed. `any_spec`: how the champion's names begin. Of a
+    champion with a shadow it is the config without.
     """
     stands = state is not None and state.status != endpoints.ROLLBACK_FAILED and state.config.startswith(any_spec)
-    return state.config if state is not None and stands else name
+    return naming.champions_own_config(state.config) if state is not None and stands else name
+
+
+def shadow_stop(state: EndpointState, wanted: str, policy: ShadowPolicy, *, champion: str) -> str | None:
+    """The config with the wanted one's model as the champion's shadow, where a release stops on its way to `wanted`.
+
+    None when it goes without: another version than the promoted one serves, or the same is wanted, or the endpoint is
+    not at rest and not on its way there either. `champion`: how the names of the promoted version begin.
+    """
+    if wanted.startswith(champion) or not state.config.startswith(champion):
+        return None
+    stop = naming.shadow_config(naming.champions_own_config(state.config), wanted, policy.percent)
+    on_its_way = state.status == endpoints.UPDATING and state.pending == stop
+    return stop if state.status == endpoints.IN_SERVICE or on_its_way else None
 
 
 def choose_action(state: EndpointState | None, wanted: str) -> Action:

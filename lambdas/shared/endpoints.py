@@ -1,4 +1,4 @@
-"""What an endpoint is doing, in the three facts that a release needs."""
+"""What an endpoint is doing, in the few facts that a release needs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class EndpointState:
     config: str  # serves now; during an update still the old one
     pending: str = ""  # what an update in flight moves to
     reason: str = ""
+    instances: int = 1  # of its first variant, as autoscaling wants them
 
     @property
     def moving(self) -> bool:
@@ -44,4 +45,5 @@ def describe(sagemaker: Any, name: str) -> EndpointState | None:
         config=found.get("EndpointConfigName", ""),
         pending=found.get("PendingDeploymentSummary", {}).get("EndpointConfigName", ""),
         reason=found.get("FailureReason", ""),
+        instances=next((v.get("DesiredInstanceCount", 1) for v in found.get("ProductionVariants", [])), 1),
     )

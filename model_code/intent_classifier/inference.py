@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from contracts import served_log
 from contracts.inference import BadRequest, check_request_id, new_request_id, parse_request
 from contracts.language import detect_language
 from model_code.common.log import log_event
@@ -49,7 +50,7 @@ class Handler:
             self._log(started, request.request_id, 500, language=detect_language(request.text), code="model_error",
                       error=type(error).__name__)
             return self.failure(500, "model_error", "the model could not answer", request.request_id)
-        self._log(started, request.request_id, 200, language=found.language, source=found.source,
+        self._log(started, request.request_id, 200, language=found.language, answer=found.intent, source=found.source,
                   confidence=round(found.confidence, 6), chars=found.features["chars"], tokens=found.features["tokens"])
         return 200, json.dumps({
             "request_id": request.request_id, "story": self.story, "model_version": self.model_version,
@@ -63,7 +64,8 @@ class Handler:
         return status, json.dumps(bad.to_body()).encode()
 
     def _log(self, started: float, request_id: str, status: int, **fields: object) -> None:
-        self.log("request", request_id=request_id, status=status, story=self.story, model_version=self.model_version,
+        self.log(served_log.EVENT, request_id=request_id, bucket=served_log.bucket(request_id), status=status,
+                 story=self.story, model_version=self.model_version,
                  ms=round((time.perf_counter() - started) * 1000, 3), **fields)
 
 

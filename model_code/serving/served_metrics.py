@@ -21,7 +21,7 @@ class ServedLog:
     """A log function for the handler; adds the metrics to each line about an answer."""
 
     story: StoryContract
-    model_version: str
+    counted_as: str  # contracts.served_log.counted_as
 
     def __call__(self, event: str, **fields: object) -> None:
         log_event(event, stream=None, **fields, **self._metrics(fields))
@@ -40,7 +40,7 @@ class ServedLog:
                 isinstance(confidence, float) and confidence < self.story.serving.canary_test.unsure_below),
         }
         dimensions = metrics.dimensions(
-            metrics.SERVED, story=self.story.slug, language=language, version=self.model_version)
+            metrics.SERVED, story=self.story.slug, language=language, version=self.counted_as)
         return {
             "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [{
                 "Namespace": metrics.NAMESPACE, "Dimensions": [list(dimensions)],

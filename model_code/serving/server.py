@@ -3,7 +3,8 @@
     python -m model_code.serving.server serve
 
 GET /ping -> 200 · POST /invocations -> the handler's status and JSON. Environment: MODEL_MANIFEST_SHA256,
-MODEL_PUBLIC_KEY, MODEL_VERSION, STORY, PREFILTER_ENABLED (true or false), SAGEMAKER_BIND_TO_PORT (8080).
+MODEL_PUBLIC_KEY, MODEL_VERSION, STORY, PREFILTER_ENABLED (true or false), MODEL_SHADOW (true or false, which it is
+when absent), SAGEMAKER_BIND_TO_PORT (8080).
 The model folder is SM_MODEL_DIR or /opt/ml/model.
 
 One worker thread owns the model; the event loop stays free for pings. A body that is too large is
@@ -27,7 +28,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from contracts import stories
+from contracts import served_log, stories
 from contracts.environment import Environment
 from contracts.inference import MAX_BODY_BYTES
 from contracts.manifests import ManifestError
@@ -49,18 +50,21 @@ class ServingEnv(Environment):
     MODEL_VERSION: str
     STORY: str
     PREFILTER_ENABLED: str  # "true" or "false": bool("false") is True
+    MODEL_SHADOW: str = "false"  # "true" for a model that gets copies of requests
 
 
 def load_handler(environ: ServingEnv, folder: Path) -> Handler:
     """Verify, then load. ManifestError: nothing of the artifact was opened but its bytes were hashed."""
-    if environ.PREFILTER_ENABLED not in ("true", "false"):
-        raise ValueError(f"PREFILTER_ENABLED must be true or false, got {environ.PREFILTER_ENABLED!r}")
+    for name in ("PREFILTER_ENABLED", "MODEL_SHADOW"):
+        if getattr(environ, name) not in ("true", "false"):
+            raise ValueError(f"{name} must be true or false, got {getattr(environ, name)!r}")
     verify_folder(folder, Trust(manifest_sha256=environ.MODEL_MANIFEST_SHA256, public_key=environ.MODEL_PUBLIC_KEY,
                                 story=environ.STORY))
     predictor = Predictor(folder / "serving", threads=1, prefilter=environ.PREFILTER_ENABLED == "true")
     predictor.warm_up()
     return Handler(predictor=predictor, story=environ.STORY, model_version=environ.MODEL_VERSION,
-                   log=ServedLog(story=stories.story(environ.STORY), model_version=environ.MODEL_VERSION))
+                   log=ServedLog(story=stories.story(environ.STORY), counted_as=served_log.counted_as(
+                       environ.MODEL_VERSION, shadow=environ.MODEL_SHADOW == "true")))
 
 
 async def read_body(request: Request) -> bytes | None:

@@ -55,13 +55,56 @@ def test_a_verdict_stands_and_a_late_abort_never_counts_as_released(assembly: As
     assert release["CanaryWorse"] == {"Type": "Fail", "Error": "CanaryWorse", "CausePath": "$.canary.said"}
 
 
+def test_a_shadow_is_watched_under_the_kill_switches_until_it_is_worse_or_over(assembly: Assembly) -> None:
+    release = machines(assembly)[RELEASE]["States"]
+    shadow = {"$.plan.phase": "shadow", "$.check.state": "serving", "$.heed_switches": True}
+    assert leads(release["ReleaseState"], shadow) == "ReadSwitchesInShadow"
+    assert leads(release["ReleaseState"], {**shadow, "$.plan.phase": "canary"}) == "Released"
+    starting = {"$.switches.may_release": True, "$.plan.phase": "shadow"}
+    assert leads(release["MayGoOn"], starting) == "WaitRelease", "there is no canary to judge yet"
+    assert leads(release["MayGoOn"], {**starting, "$.switches.may_release": False}) == "AbortCanary"
+    assert leads(release["MayWatch"], {"$.switches.may_release": True}) == "JudgeShadow"
+    assert leads(release["MayWatch"], {"$.switches.may_release": False}) == "SwitchedOff"
+    assert {caught["Next"] for caught in release["ReadSwitchesInShadow"]["Catch"]} == {"SwitchedOff"}
+    assert leads(release["IsShadowWorse"], {"$.shadow.verdict": "worse"}) == "ShadowWorse"
+    assert leads(release["IsShadowWorse"], {"$.shadow.verdict": "no_evidence"}) == "CountLook"
+    assert {caught["Next"] for caught in release["JudgeShadow"]["Catch"]} == {"CountLook"}, "a lost look counts, too"
+    assert release["ShadowWorse"] == {"Type": "Fail", "Error": "ShadowWorse", "CausePath": "$.shadow.said"}
+
+
+def test_after_its_shadow_a_release_is_planned_again_with_all_that_a_plan_asks_for(assembly: Assembly) -> None:
+    release = machines(assembly)[RELEASE]["States"]
+    assert leads(release["WatchedEnough"], {"$.watch.looks": "$.plan.shadow.looks"}) == "ShadowIsOver"
+    assert release["WatchedEnough"]["Default"] == "WaitShadow"
+    assert release["ShadowIsOver"]["Result"] == {"over": True}
+    assert release["ShadowIsOver"]["Next"] == "PlanRelease"
+    asked = release["PlanRelease"]["Parameters"]["Payload"]
+    assert asked["shadowed.$"] == "$.watch.over"
+    assert asked["token.$"] == "$.token", "a roll-back that took the lease meanwhile is not undone"
+
+
+def test_only_a_shadows_config_names_a_shadow(assembly: Assembly) -> None:
+    """SageMaker takes no empty list."""
+    release = machines(assembly)[RELEASE]["States"]
+    assert leads(release["WhichConfig"], {"$.plan.phase": "shadow"}) == "CreateShadowConfig"
+    assert leads(release["WhichConfig"], {"$.plan.phase": "canary"}) == "CreateEndpointConfig"
+    with_shadow, without = (release[name]["Parameters"] for name in ("CreateShadowConfig", "CreateEndpointConfig"))
+    assert with_shadow.keys() - without.keys() == {"ShadowProductionVariants.$"}
+
+
 def test_a_worse_version_is_rejected_before_its_run_ends_as_aborted(assembly: Assembly) -> None:
     for deployment, machine in (("jp", RETRAIN), ("us", naming.receive_state_machine(SLUG))):
         states = machines(assembly, deployment)[machine]["States"]
-        path = ["ReadCanary"]
-        while path[-1] != f"As{events.CANARY_ABORTED}":
+        path = ["ReadVerdict"]
+        while path[-1] != "WhereWorse":
             path.append(states[path[-1]]["Next"])
-        assert path[2:] == ["RejectVersion", "ConfirmChampion", "NotifyCanaryAborted", "AsCanaryAborted"]
+        assert path[2:] == ["RejectVersion", "ConfirmChampion", "NotifyWorse", "WhereWorse"]
+        where = states["WhereWorse"]
+        assert leads(where, {"$.worse.error": "ShadowWorse"}) == f"As{events.SHADOW_WORSE}"
+        assert leads(where, {"$.worse.error": "CanaryWorse"}) == f"As{events.CANARY_ABORTED}"
+        for error in ("ShadowWorse", "CanaryWorse"):
+            assert any(rule["And"][1].get("StringMatches") == f'*"{error}"*' and rule["Next"] == "ReadVerdict"
+                       for rule in states["WasItSwitchedOff"]["Choices"] if "And" in rule)
 
 
 def test_nobody_is_asked_unless_the_contract_says_so(assembly: Assembly) -> None:

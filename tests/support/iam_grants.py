@@ -54,7 +54,7 @@ KEPT: tuple[tuple[str, str, str], ...] = (
     ("RetrainMachineRole", "sagemaker:StopPipelineExecution", "only when a run is stopped or times out"),
     ("RetrainMachineRole", "states:StopExecution", "Step Functions stops the child of a run that is stopped"),
     ("ReleaseMachineRole", "cloudwatch:PutMetricData", "only when a canary is aborted"),
-    ("*MachineRole", "sagemaker:UpdateModelPackage", "only when a canary is aborted"),
+    ("*MachineRole", "sagemaker:UpdateModelPackage", "only when a candidate was worse in live traffic"),
     ("ReleaseMachineRole", "sagemaker:DescribeEndpoint", "only after a first endpoint that failed to come up"),
     ("*MachineRole", "sns:Publish", "only when a run fails"),
     ("*MachineRole", "sagemaker:AddTags", "needed as soon as a request carries tags"),

@@ -29,7 +29,8 @@ _numbers = itertools.count(1)
 class Scene:
     """`entry`: the state to enter at, or empty for a whole execution with `body`.
 
-    `steers`: (MACHINE/STATE, fault at its own call or at the service that the fault names).
+    `steers`: (MACHINE/STATE, fault at its own call or at the service that the fault names). A state that no healthy run
+    enters gets what it had brought to the state `like`, and what the scene `brings`.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Scene:
     body: Mapping[str, Any] = field(default_factory=dict)
     steers: tuple[tuple[str, Fault], ...] = ()
     never_promoted: bool = False
+    like: str = ""
+    brings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _steer(state: str, kind: str, **more: Any) -> tuple[str, Fault]:
@@ -45,6 +48,7 @@ def _steer(state: str, kind: str, **more: Any) -> tuple[str, Fault]:
 
 _NO_REGISTRY = {"service": "sagemaker", "operation": "*ModelPackage*"}
 _NO_SSM = {"service": "ssm", "operation": "*"}
+_WORSE = json.dumps({"Error": "ShadowWorse", "Cause": "worse, with its numbers"})  # as a child's failure is told
 RECONCILE = Scene(name="reconcile", body={"mode": "reconcile", "trigger": "spec-change"})
 ROLL_BACK = Scene(name="roll back", body={"mode": "rollback"})
 PROMOTE = Scene(name="promote", entry=JUDGE)
@@ -75,6 +79,9 @@ SCENES = (
           steers=(_steer("release/CreateEndpointConfig", "lose_answer", times=1),)),
     Scene(name="a first release is undone", entry="ReadSwitchesBeforeRelease", never_promoted=True,
           steers=(_steer("retrain/ReadSwitchesBeforePromote", "error", **_NO_SSM),)),
+    # Last: afterwards the recorded candidate is rejected for good.
+    Scene(name="worse in its shadow", entry="ReadVerdict", like="ReadSwitchesBeforeRelease",
+          brings={"error": {"Error": "States.TaskFailed", "Cause": _WORSE}, "serving_touched": True}),
 )
 
 
@@ -148,7 +155,7 @@ class Stage:
         machine = self.machines.entered_at(scene.entry) if scene.entry else RETRAIN
         aws.local("DELETE", "calls")
         arn = self.jp.target.state_machine_arn(machine).replace(":stateMachine:", ":execution:") + f":{name}"
-        body = self._entering(scene.entry, run_id, arn) if scene.entry else {**scene.body, "reason": run_id}
+        body = self._entering(scene, run_id, arn) if scene.entry else {**scene.body, "reason": run_id}
         steers = [(self._task(state), fault) for state, fault in (scene.steers if steered else ())]
         for task, fault in (*faults, *steers):
             aws.local("POST", "faults", armed(task, fault, machine))
@@ -172,10 +179,11 @@ class Stage:
         found = self.jp.aws.client("stepfunctions").describe_execution(executionArn=arn)
         return str(found["status"]) != "RUNNING"
 
-    def _entering(self, state: str, run_id: str, arn: str) -> dict[str, Any]:
+    def _entering(self, scene: Scene, run_id: str, arn: str) -> dict[str, Any]:
         """A healthy run's data at the state, as a run of this name that holds the lease."""
-        self._copy_manifest(str(self.recorded[state]["run_id"]), run_id)
-        return {**self.recorded[state], "run_id": run_id, "execution": arn, "lease": self.jp.lease("take", arn)}
+        recorded = self.recorded[scene.like or scene.entry]
+        self._copy_manifest(str(recorded["run_id"]), run_id)
+        return {**recorded, **scene.brings, "run_id": run_id, "execution": arn, "lease": self.jp.lease("take", arn)}
 
     def _copy_manifest(self, recorded: str, run_id: str) -> None:
         """A registered model names its run, and whoever expires snapshots asks what that run was trained on."""
@@ -207,11 +215,15 @@ def calls_of(played: Played, task: Task, machine: str) -> tuple[Call, ...]:
     return tuple(c for c in played.calls if c["role"].endswith(f"/{task.function}") and where in c["states"])
 
 
-def put_canary(jp: Deployed, *, bake_s: int, termination_wait_s: int) -> None:
-    """Another canary in the serving spec, whose change starts a reconcile run; back when that has ended."""
+def put_canary(jp: Deployed, *, bake_s: int, termination_wait_s: int, watch_s: int | None) -> None:
+    """Another canary in the serving spec, and another shadow before it or, with None, no shadow.
+
+    The change starts a reconcile run; back when that has ended.
+    """
     ssm, name = jp.aws.client("ssm"), naming.serving_spec_parameter(SLUG)
     spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
     spec["canary"] |= {"bake_s": bake_s, "termination_wait_s": termination_wait_s}
+    spec["shadow"] = None if watch_s is None else {**spec["shadow"], "watch_s": watch_s}
     known = jp.runs()
     ssm.put_parameter(Name=name, Value=json.dumps(spec, sort_keys=True, separators=(",", ":")), Type="String",
                       Overwrite=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from contracts.environment import Environment
 from contracts.functions import FUNCTIONS, LeaseEnv, NoEnv
 from contracts.instances import takes_volume_key
 from contracts.language import detect_language, japanese_share
-from contracts.serving import CanaryPolicy, ServingSpec
+from contracts.serving import CanaryPolicy, ServingSpec, ShadowPolicy
 from contracts.stories import CONTRACTS, ROSTER, deploy_order, story
 from contracts.stories.intent_classifier import INTENT_CLASSIFIER
 from contracts.taxonomies import MANGA14_V1, SNIPS_V1, TAXONOMIES, Taxonomy, slice_key
@@ -193,6 +194,16 @@ def test_all_that_is_wrong_with_an_environment_is_said_at_once() -> None:
     assert Env.from_environ({"NAME": "n", "COUNT": "2", "SHARE": "0.5"}) == Env(NAME="n", COUNT=2, SHARE=0.5)
 
 
+def test_a_setting_with_a_default_may_be_absent() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Env(Environment):
+        NAME: str
+        MODE: str = "plain"
+
+    assert Env.from_environ({"NAME": "n"}) == Env(NAME="n", MODE="plain")
+    assert Env.from_environ({"NAME": "n", "MODE": "other"}).MODE == "other"
+
+
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONTROL_TABLE", "t")
     monkeypatch.setenv("LEASE_TTL_S", "9")
@@ -213,6 +224,38 @@ def test_a_serving_spec_survives_its_parameter_and_its_digest_follows_its_conten
     assert ServingSpec.from_json(SPEC.to_json()).digest() == SPEC.digest()
     changed = ServingSpec.from_json(SPEC.to_json().replace('"min_instances":1', '"min_instances":2'))
     assert changed.digest() != SPEC.digest()
+
+
+def test_a_spec_of_before_shadows_is_read_and_keeps_its_names_whatever_shadow_it_gets() -> None:
+    old = SPEC.to_json()
+    assert "shadow" not in json.loads(old)
+    shadow = ShadowPolicy(percent=50, watch_s=600, tolerated_disagreement=0.2, compared_percent=10)
+    new = replace(ServingSpec.from_json(old), shadow=shadow)
+    assert ServingSpec.from_json(new.to_json()) == new
+    assert new.to_json() != old
+    assert new.digest() == SPEC.digest(), "no fleet is replaced because it gets another shadow"
+    assert ServingSpec.from_json(json.dumps({**json.loads(old), "shadow": None})) == SPEC
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    ({"percent": 0}, "percent must be 1 to 100, got 0"), ({"percent": 101}, "percent must be 1 to 100, got 101"),
+    ({"compared_percent": 0}, "compared_percent must be 1 to 100, got 0"),
+    ({"watch_s": 59}, "watch_s must be 60 to 14400, got 59; for no shadow at all leave the policy out"),
+    ({"watch_s": 14_401}, "got 14401"),
+    ({"tolerated_disagreement": 1.0}, r"tolerated_disagreement must be between 0 and 1, got 1\.0"),
+])
+def test_a_shadow_is_watched_for_a_while_and_gets_some_requests(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ShadowPolicy(**{"percent": 10, "watch_s": 60, "tolerated_disagreement": 0.1, **wrong})
+
+
+def test_a_shadow_config_goes_by_the_champions_name_and_fits_into_sagemakers_63_characters() -> None:
+    champion, candidate = (naming.sagemaker_model("intent-classifier", v, "0123456789") for v in ("12345", "12346"))
+    name = naming.shadow_config(champion, candidate, 100)
+    assert name.startswith(champion)
+    assert len(name) <= 63
+    assert naming.champions_own_config(name) == naming.champions_own_config(champion) == champion
+    assert len({name, naming.shadow_config(champion, candidate, 50), naming.shadow_config(champion, "other", 100)}) == 3
 
 
 @pytest.mark.parametrize(("wrong", "said"), [

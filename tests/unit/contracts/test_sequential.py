@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from math import log
+from math import exp, log
 
 import pytest
 
-from contracts.sequential import ALTERNATIVES, Evidence, Outcomes
+from contracts.sequential import ALTERNATIVES, Evidence, Outcomes, above_beyond_doubt, log_e_above
 
 SHARE = 0.1  # of the traffic that a canary gets
 
@@ -88,7 +88,39 @@ def test_a_block_that_only_one_side_has_says_nothing() -> None:
     assert evidence.b == outcomes(50, 50)
 
 
+def ever_above(rng: random.Random, *, rate: float, limit: float, alpha: float, requests: int) -> int | None:
+    failed = 0
+    for of in range(1, requests + 1):
+        failed += rng.random() < rate
+        if above_beyond_doubt(outcomes(failed, of), limit, alpha):
+            return of
+    return None
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.05])
+def test_a_rate_within_its_limit_is_called_above_it_at_most_as_often_as_alpha_says(rate: float) -> None:
+    rng, alpha, runs = random.Random(13), 0.2, 120
+    assert sum(ever_above(rng, rate=rate, limit=0.15, alpha=alpha, requests=300) is not None
+               for _ in range(runs)) <= alpha * runs
+
+
+@pytest.mark.parametrize(("rate", "within"), [(1.0, 10), (0.5, 60), (0.25, 900)])
+def test_a_rate_beyond_its_limit_is_found_within_so_many_requests(rate: float, within: int) -> None:
+    rng = random.Random(17)
+    assert all(ever_above(rng, rate=rate, limit=0.15, alpha=0.01 / 12, requests=within) for _ in range(10))
+
+
+def test_the_expectation_of_one_outcome_is_one_at_the_limit_and_less_below() -> None:
+    def mean(rate: float) -> float:
+        return rate * exp(log_e_above(outcomes(1, 1), 0.15)) + (1 - rate) * exp(log_e_above(outcomes(0, 1), 0.15))
+
+    assert mean(0.15) == pytest.approx(1.0)
+    assert mean(0.1) < 1.0
+
+
 def test_what_is_wrong_is_named() -> None:
+    with pytest.raises(ValueError, match="limit must be between 0 and 1, got 0"):
+        log_e_above(outcomes(0, 1), 0)
     with pytest.raises(ValueError, match="failed must be 0 to 3, the number of outcomes, got 4"):
         outcomes(4, 3)
     with pytest.raises(ValueError, match="alpha must be between 0 and 1, got 1"):

@@ -12,7 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from contracts import manifests, naming, records
-from contracts.serving import LINEAR, CanaryPolicy
+from contracts.serving import LINEAR, CanaryPolicy, ShadowPolicy
 from lambdas.lease.store import DynamoLease
 from lambdas.release_plan import logic
 from lambdas.release_plan.handler import handler
@@ -418,6 +418,8 @@ def test_undoing_a_reconcile_keeps_the_champions_fleet_and_does_not_bring_the_sp
     (EndpointState(status="InService", config="m-v20-old"), "m-v2-new"),
     (EndpointState(status="InService", config="m-v3-new"), "m-v2-new"),
     (EndpointState(status="UpdateRollbackFailed", config="m-v2-old"), "m-v2-new"),
+    (EndpointState(status="InService", config="m-v2-01234567-s89abcdef"), "m-v2-01234567"),
+    (EndpointState(status="Updating", config="m-v2-01234567-s89abcdef", pending="m-v3-01234567"), "m-v2-01234567"),
 ])
 def test_an_undo_wants_the_champions_own_config_while_that_serves(state: EndpointState | None, wanted: str) -> None:
     assert logic.undone(state, "m-v2-new", any_spec="m-v2-") == wanted
@@ -478,6 +480,183 @@ def test_an_execution_of_the_machine_before_it_knew_undo_is_planned_as_a_release
     at_rest(stub, config_name("1"))
     alarms(stub)
     assert "AutoRollbackConfiguration" in handler({"story": STORY, "version": "current"}, context)["deployment_config"]
+
+
+# --- a shadow on the way -----------------------------------------------------------------
+
+SHADOW = ShadowPolicy(percent=50, watch_s=480, tolerated_disagreement=0.15, compared_percent=10)
+
+
+@pytest.fixture
+def shadowed(promoted: Account, stub: Stub) -> Account:
+    """The story has a shadow, and version 3 is a candidate."""
+    promoted.ssm.put_parameter(Name=SPEC_PARAMETER, Value=serving_spec(shadow=SHADOW).to_json(), Type="String",
+                               Overwrite=True)
+    stub("sagemaker").add_response(
+        "describe_model_package", package("3", sign_model(promoted, "3"), "PendingManualApproval"))
+    return promoted
+
+
+def shadow_name(champion: str = "2", candidate: str = "3") -> str:
+    return naming.shadow_config(config_name(champion), config_name(candidate), SHADOW.percent)
+
+
+def own_config(stub: Stub, version: str = "2", *, instance_type: str = "ml.g5.2xlarge") -> dict[str, Any]:
+    """The champion's own config, of another time: another instance type and count than the spec has now."""
+    name = config_name(version)
+    variant = {"VariantName": records.VARIANT, "ModelName": name, "InstanceType": instance_type,
+               "InitialInstanceCount": 4, "InitialVariantWeight": 2.0}
+    stub("sagemaker").add_response("describe_endpoint_config", {
+        "EndpointConfigName": name, "EndpointConfigArn": "arn:aws:sagemaker:ap-northeast-1:123456789012:x/y",
+        "CreationTime": 0, "ProductionVariants": [variant]}, {"EndpointConfigName": name})
+    return variant
+
+
+def serves(stub: Stub, status: str, config: str, *, pending: str = "", instances: int = 5) -> None:
+    stub("sagemaker").add_response("describe_endpoint", {
+        **endpoint_answer(status, config, pending=pending),
+        "ProductionVariants": [{"VariantName": records.VARIANT, "DesiredInstanceCount": instances}]})
+
+
+def release(context: Any, version: str = "3", **more: Any) -> dict[str, Any]:
+    return handler({"story": STORY, "token": 0, "version": version, "undo": False, "heed_switches": True,
+                    "shadowed": False, **more}, context)
+
+
+def test_a_candidate_stops_as_the_shadow_of_the_champion_as_it_serves(
+    shadowed: Account, context: Any, stub: Stub
+) -> None:
+    serves(stub, "InService", config_name("2"))
+    champion = own_config(stub)
+    alarms(stub)
+    planned = release(context)
+    assert (planned["action"], planned["phase"], planned["version"]) == ("update", "shadow", "2")
+    assert planned["endpoint_config_name"] == shadow_name()
+    assert planned["model_name"] == planned["model"]["ModelName"] == shadow_name(), "a model of its own"
+    settings = planned["model"]["PrimaryContainer"]["Environment"]
+    assert (settings["MODEL_VERSION"], settings["MODEL_SHADOW"]) == ("3", "true")
+    assert planned["endpoint_config"] == {
+        "EndpointConfigName": shadow_name(), "ProductionVariants": [champion],
+        "ShadowProductionVariants": [{
+            "VariantName": records.SHADOW_VARIANT, "ModelName": shadow_name(), "InstanceType": "ml.g5.xlarge",
+            "InitialInstanceCount": 3, "InitialVariantWeight": 1.0}]}, "half of five instances' requests"
+    policy = planned["deployment_config"]["BlueGreenUpdatePolicy"]
+    assert policy["TrafficRoutingConfiguration"]["Type"] == "ALL_AT_ONCE"
+    assert planned["deployment_config"]["AutoRollbackConfiguration"]["Alarms"]
+    assert planned["shadow"] == {"percent": 50, "watch_s": 480, "tolerated_disagreement": 0.15,
+                                 "compared_percent": 10, "looks": 9}
+
+
+def test_a_shadow_config_is_what_sagemaker_accepts(shadowed: Account, context: Any, stub: Stub) -> None:
+    serves(stub, "InService", config_name("2"))
+    own_config(stub)
+    alarms(stub)
+    planned, sagemaker = release(context), stub("sagemaker")
+    sagemaker.add_response("create_endpoint_config", {"EndpointConfigArn": "arn:aws:sagemaker:ap-northeast-1:1:x/y"})
+    sagemaker.client.create_endpoint_config(**planned["endpoint_config"])
+
+
+@pytest.mark.parametrize(("status", "config", "pending"), [
+    ("InService", "", ""), ("Updating", config_name("2"), shadow_name()), ("Updating", "", shadow_name())])
+def test_a_release_that_is_started_again_finds_its_shadow(
+    shadowed: Account, context: Any, stub: Stub, status: str, config: str, pending: str
+) -> None:
+    serves(stub, status, config or shadow_name(candidate="1" if pending else "3"), pending=pending)
+    own_config(stub)
+    planned = release(context)
+    assert (planned["action"], planned["phase"], planned["endpoint_config_name"]) == ("none", "shadow", shadow_name())
+
+
+def test_another_candidates_shadow_makes_room_and_the_champion_keeps_its_own_config(
+    shadowed: Account, context: Any, stub: Stub
+) -> None:
+    serves(stub, "InService", shadow_name(candidate="1"))
+    own_config(stub)
+    alarms(stub)
+    planned = release(context)
+    assert (planned["action"], planned["endpoint_config_name"]) == ("update", shadow_name())
+
+
+def test_after_its_shadow_a_candidate_goes_on_to_its_canary(shadowed: Account, context: Any, stub: Stub) -> None:
+    serves(stub, "InService", shadow_name())
+    alarms(stub)
+    planned = release(context, shadowed=True)
+    assert (planned["action"], planned["phase"], planned["version"]) == ("update", "canary", "3")
+    assert planned["endpoint_config_name"] == planned["model_name"] == config_name("3")
+    assert "MODEL_SHADOW" not in planned["model"]["PrimaryContainer"]["Environment"]
+    assert planned["deployment_config"] == deployment_config(serving_spec())
+    assert planned["shadow"] == {}
+
+
+@pytest.mark.parametrize(("status", "config", "pending"), [
+    ("Updating", shadow_name(), config_name("3")), ("InService", config_name("3"), "")])
+def test_a_canary_in_flight_or_arrived_has_had_its_shadow(
+    shadowed: Account, context: Any, stub: Stub, status: str, config: str, pending: str
+) -> None:
+    serves(stub, status, config, pending=pending)
+    planned = release(context)
+    assert (planned["action"], planned["phase"]) == ("none", "canary")
+
+
+@pytest.mark.parametrize(("status", "config", "pending", "said"), [
+    ("Updating", config_name("2"), shadow_name(candidate="1"), "abort_canary"),
+    ("RollingBack", shadow_name(), config_name("3"), "wait")])
+def test_a_shadow_waits_like_any_release_for_what_moves_elsewhere(
+    shadowed: Account, context: Any, stub: Stub, status: str, config: str, pending: str, said: str
+) -> None:
+    serves(stub, status, config, pending=pending)
+    if said == "abort_canary":
+        stub("cloudwatch").add_response("put_metric_data", {})
+    with pytest.raises(EndpointBusy, match=said):
+        release(context)
+
+
+@pytest.mark.parametrize(("more", "config"), [
+    ({"heed_switches": False}, "2"), ({"shadowed": True}, "2"), ({}, "1"), ({"version": "2"}, "1")])
+def test_no_shadow_without_switches_twice_or_beside_another_version_than_the_promoted_one(
+    promoted: Account, context: Any, stub: Stub, more: dict[str, Any], config: str
+) -> None:
+    promoted.ssm.put_parameter(Name=SPEC_PARAMETER, Value=serving_spec(shadow=SHADOW).to_json(), Type="String",
+                               Overwrite=True)
+    stub("sagemaker").add_response(
+        "describe_model_package", package("3", sign_model(promoted, more.get("version", "3")), "Approved"))
+    serves(stub, "InService", config_name(config))
+    alarms(stub)
+    planned = release(context, **more)
+    assert (planned["action"], planned["phase"]) == ("update", "canary")
+
+
+@pytest.mark.parametrize("story_has_one", [True, False])
+def test_no_shadow_without_a_policy_and_none_of_which_only_one_takes_a_volumes_key(
+    promoted: Account, context: Any, stub: Stub, story_has_one: bool
+) -> None:
+    spec = serving_spec(shadow=SHADOW if story_has_one else None)
+    promoted.ssm.put_parameter(Name=SPEC_PARAMETER, Value=spec.to_json(), Type="String", Overwrite=True)
+    stub("sagemaker").add_response("describe_model_package", package("3", sign_model(promoted, "3"), "Approved"))
+    serves(stub, "InService", config_name("2"))
+    if story_has_one:
+        own_config(stub, instance_type="ml.c7i.xlarge")
+    alarms(stub)
+    assert release(context)["phase"] == "canary"
+
+
+def test_the_key_of_volumes_is_the_shadows_too() -> None:
+    own = {"ProductionVariants": [{"InstanceType": "ml.c7i.large", "ModelName": "a", "VariantName": "champion"}]}
+    found = logic.shadow_config_request(serving_spec(instance_type="ml.c7i.xlarge"), own, name="n", policy=SHADOW,
+                                        instances=1)
+    assert found is not None
+    assert found["KmsKeyId"] == "key-1"
+    assert found["ShadowProductionVariants"][0]["InitialInstanceCount"] == 1
+
+
+@pytest.mark.parametrize(("version", "undo", "wanted"), [("current", True, "2"), ("previous", False, "1")])
+def test_an_undo_brings_the_champions_own_config_back_and_a_roll_back_the_previous_ones(
+    promoted: Account, context: Any, stub: Stub, version: str, undo: bool, wanted: str
+) -> None:
+    at_rest(stub, shadow_name())
+    planned = plan(context, version, undo=undo)
+    assert (planned["action"], planned["endpoint_config_name"]) == ("update", config_name(wanted))
+    assert planned["deployment_config"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == "ALL_AT_ONCE"
 
 
 # --- requests ---------------------------------------------------------------------------

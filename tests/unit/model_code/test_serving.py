@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts import metrics
+from contracts import metrics, served_log
 from contracts.inference import MAX_BODY_BYTES
 from contracts.manifests import ManifestError
 from contracts.stories.intent_classifier import INTENT_CLASSIFIER
@@ -135,6 +135,21 @@ def test_log_lines_never_hold_the_text(handler: Handler, lines: list[dict[str, o
     assert "秘密" not in json.dumps(lines, ensure_ascii=False)
 
 
+def test_what_was_answered_is_logged_so_that_a_shadows_answer_can_be_compared(
+    handler: Handler, lines: list[dict[str, object]]
+) -> None:
+    """Champion and shadow get the same request_id in the mirrored body."""
+    for version in ("7", "8"):
+        lines.clear()
+        body = json.dumps({"text": "hello", "request_id": REQUEST_ID}).encode()
+        _, answer = replace(handler, model_version=version).handle(body)
+        read = served_log.read(json.dumps(lines[0]), 100)
+        assert read is not None
+        assert (read.request_id, read.version, read.language) == (REQUEST_ID, version, "en")
+        assert read.answer == json.loads(answer)["intent"]
+        assert lines[0]["bucket"] == served_log.bucket(REQUEST_ID)
+
+
 def test_a_broken_model_answers_500_without_its_error_text(handler: Handler, lines: list[dict[str, object]]) -> None:
     class Broken:
         def predict(self, text: str) -> None:
@@ -152,7 +167,7 @@ def test_a_broken_model_answers_500_without_its_error_text(handler: Handler, lin
 def test_an_answer_counts_as_a_metric_of_its_version_and_a_bad_request_as_none(
     handler: Handler, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = ServedLog(story=INTENT_CLASSIFIER, model_version="7")
+    log = ServedLog(story=INTENT_CLASSIFIER, counted_as="7")
     for fields in ({"status": 200, "ms": 36.0, "confidence": 0.4}, {"status": 200, "ms": 34.0, "confidence": 0.9},
                    {"status": 500, "ms": 2.0}):
         log("request", language="ja", **fields)
@@ -165,6 +180,21 @@ def test_an_answer_counts_as_a_metric_of_its_version_and_a_bad_request_as_none(
     declared = lines[0]["_aws"]["CloudWatchMetrics"][0]
     assert (declared["Namespace"], declared["Dimensions"]) == (metrics.NAMESPACE, [["Story", "Language", "Version"]])
     assert {m["Name"] for m in declared["Metrics"]} <= lines[0].keys()
+
+
+@pytest.mark.parametrize(("shadow", "counted"), [("true", "7-shadow"), ("false", "7")])
+def test_a_shadows_answers_are_counted_apart_from_those_of_a_canary(
+    signed: tuple[Path, str], capsys: pytest.CaptureFixture[str], shadow: str, counted: str
+) -> None:
+    model, digest = signed
+    _, answer = load_handler(environ(digest, MODEL_SHADOW=shadow), model).handle(b'{"text": "hello"}')
+    logged = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (logged["Version"], logged["model_version"], json.loads(answer)["model_version"]) == (counted, "7", "7")
+
+
+def test_a_shadow_is_said_in_words_that_are_known(signed: tuple[Path, str]) -> None:
+    with pytest.raises(ValueError, match="MODEL_SHADOW must be true or false, got 'yes'"):
+        load_handler(environ(signed[1], MODEL_SHADOW="yes"), signed[0])
 
 
 @pytest.mark.parametrize(("attributes", "found"), [
