@@ -25,6 +25,7 @@ from lambdas.shared.pointer import read_pointer
 
 MAX_PAGES = 50  # of at most 1 MB, many of them empty in a busy log: what fits into the function's minute
 
+
 @instrumented("canary_judge")
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     env, story, version = environment(CanaryJudgeEnv), stories.story(event["story"]), str(event["version"])
