@@ -19,7 +19,8 @@ from contracts import events, naming
 _SAYS_WHY = {
     events.REJECTED: ("verdict", "reasons"), events.REJECTED_LABELS: ("freeze", "answer"),
     events.NOT_PROMOTED: ("switches", "reasons"), events.SKIPPED_FROZEN: ("switches", "reasons"),
-    events.SKIPPED_LEASED: ("lease", "holder"), events.CANARY_ABORTED: ("canary", "said"),
+    events.SKIPPED_LEASED: ("lease", "holder"),
+    events.SHADOW_WORSE: ("worse", "said"), events.CANARY_ABORTED: ("worse", "said"),
 }
 POLL_S = 0.5  # of the watcher only; the embedded AWS scales the machine's own waits
 

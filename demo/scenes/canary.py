@@ -43,7 +43,7 @@ def canary_aborts(stage: Stage) -> str:
         expect_outcome(run, events.CANARY_ABORTED)
     verdict = stage.evidence(run.name, naming.VERDICT_FILE)
     expect(verdict["passed"], f"the candidate should have passed its gates, it failed {verdict['failed']}")
-    said = str(run.output["canary"]["said"])
+    said = run.why
     expect(f"is worse than {champion} beside it: slow in " in said, f"the judge said {said!r}")
     expect(f"{run.name}#{events.CANARY_ABORTED}" in stage.audit_ids(), "the audit trail does not tell of the abort")
     expect("NotifyWorse" in run.states, "on-call was not told")

@@ -107,6 +107,7 @@ def test_a_deploy_takes_no_stack_tags_since_those_would_reset_every_flag() -> No
      "macro_accuracy: 0.81 < 0.9; p95: 16 > 15"),
     (events.REJECTED_LABELS, {"freeze": {"answer": {"status": "low_kappa"}}}, "", "{'status': 'low_kappa'}"),
     (events.SKIPPED_LEASED, {"lease": {"holder": "weekly-7"}}, "", "weekly-7"),
+    (events.CANARY_ABORTED, {"worse": {"said": "slow in en"}}, "", "slow in en"),
     (events.PROMOTED, {"verdict": {"reasons": []}}, "", ""),
     (events.FAILED, {}, "RetrainFailed: see the log", "RetrainFailed: see the log"),
 ])
