@@ -43,6 +43,8 @@ class Finished:
         """What the run says of its end, on one line: failed gates, a switch, an error. Empty when all went well."""
         part, field = _SAYS_WHY.get(self.outcome, ("", ""))
         said = (self.output.get(part) or {}).get(field)
+        if isinstance(said, dict):
+            said = [f"{name} {value}" for name, value in said.items()]
         return self.error or ("; ".join(said) if isinstance(said, list) else str(said or ""))
 
 

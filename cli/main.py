@@ -283,7 +283,7 @@ def drift_replay(
 
 
 @drift_app.command("regions")
-def drift_regions_(
+def drift_over_regions(
     story: Story,
     hours: Annotated[int, typer.Option(min=1, max=drift_regions.MAX_HOURS, help="back from the newest count")] = 24,
 ) -> None:

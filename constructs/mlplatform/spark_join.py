@@ -2,7 +2,7 @@
 
 Nothing is initialised ahead, so an idle application costs nothing. A job sits in the isolated subnets and reaches S3
 through the gateway endpoint; it calls no other service. It runs on the Python that EMR brings: the script needs pyspark
-and three files of ours, which come from S3 by their content's hash.
+and a few files of ours, which come from S3 by their content's hash.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SCRIPT = "model_code/platform/join_features.py"
 MODULES = ("model_code/__init__.py", "model_code/common/__init__.py",
            "model_code/common/point_in_time_definition.py", "model_code/common/point_in_time_spark.py")
 # Without the slash: EMR looks at the parents of a folder as well, and marks one as `joins_$folder$`.
-_GRANTED = naming.JOINS_PREFIX.rstrip("/") + "*"
+_GRANTED = naming.JOINS_PREFIX.rstrip("/")
 _IDLE_MINUTES = 5  # the least that is worth while: a second join soon after finds its workers
 _MAX_MINUTES = 120  # a job that takes longer is stopped
 # Hive's catalogue would be Glue, which the subnets don't reach and the job has no use for.
@@ -113,11 +113,11 @@ class SparkJoin(Construct):
             allow("s3:GetObject", on=[asset.bucket.arn_for_objects(asset.s3_object_key)
                                       for asset in (self._script, self._modules)]),
             # The output is written anew as a whole: what an earlier job left there goes.
-            allow("s3:GetObject", "s3:DeleteObject", on=f"{lake}/{_GRANTED}"),
-            write_prefixes(lake, _GRANTED.rstrip("*")),
+            allow("s3:GetObject", "s3:DeleteObject", on=f"{lake}/{_GRANTED}*"),
+            write_prefixes(lake, _GRANTED),
             # EMR asks for objects that are not there yet. S3 says so to those who may list, and a question for one
             # object has no prefix: an absent one must pass, or the answer is 403 and the job fails.
-            allow("s3:ListBucket", on=lake, when={"StringLikeIfExists": {"s3:prefix": _GRANTED}}),
+            allow("s3:ListBucket", on=lake, when={"StringLikeIfExists": {"s3:prefix": f"{_GRANTED}*"}}),
             write_prefixes(artifacts, naming.FEATURE_JOIN_LOGS_PREFIX),
             use_key(arn_of(self._props.key)),
             allow("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents", on=log_group_arn),

@@ -39,14 +39,22 @@ def _bodies(folder: str) -> tuple[tuple[str, bytes], ...]:
 @cache
 def content_hash(folders: tuple[str, ...]) -> str:
     """SHA-256 over the paths and bytes of the folders (relative to the repository)."""
+    missing = [folder for folder in folders if not (ROOT / folder).is_dir()]
+    if missing:
+        raise ValueError(f"asset folder {missing[0]!r} does not exist below the repository root; check its name")
+    return _hash_of(entry for folder in folders for entry in _bodies(folder))
+
+
+def _hash_of(entries: Iterable[tuple[str, bytes]]) -> str:
     digest = hashlib.sha256()
-    for folder in folders:
-        if not (ROOT / folder).is_dir():
-            raise ValueError(f"asset folder {folder!r} does not exist below the repository root; check its name")
-        for path, body in _bodies(folder):
-            digest.update(f"{path}\0{len(body)}\0".encode())
-            digest.update(body)
+    for path, body in entries:
+        digest.update(f"{path}\0{len(body)}\0".encode())
+        digest.update(body)
     return digest.hexdigest()
+
+
+def _hash_of_files(files: Sequence[str]) -> str:
+    return _hash_of((file, (ROOT / file).read_bytes()) for file in files)
 
 
 @cache
@@ -85,24 +93,15 @@ def source_asset(scope: Construct, id_: str, folders: Sequence[str]) -> s3_asset
                            asset_hash_type=AssetHashType.CUSTOM)
 
 
-def _hash_of(files: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        body = (ROOT / file).read_bytes()
-        digest.update(f"{file}\0{len(body)}\0".encode())
-        digest.update(body)
-    return digest.hexdigest()
-
-
 def file_asset(scope: Construct, id_: str, file: str) -> s3_assets.Asset:
     """One file as it is, for a service that runs it from S3."""
-    return s3_assets.Asset(scope, id_, path=str(ROOT / file), asset_hash=_hash_of([file]),
+    return s3_assets.Asset(scope, id_, path=str(ROOT / file), asset_hash=_hash_of_files([file]),
                            asset_hash_type=AssetHashType.CUSTOM)
 
 
 def archive_asset(scope: Construct, id_: str, files: Sequence[str]) -> s3_assets.Asset:
     """An archive of exactly these files under their own paths: a change to any other makes no new one."""
-    digest = _hash_of(files)
+    digest = _hash_of_files(files)
     target = STAGED / f"{digest}.zip"
     if not target.is_file():
         write_archive(target, ROOT, [ROOT / file for file in files])

@@ -105,7 +105,7 @@ def test_a_deploy_takes_no_stack_tags_since_those_would_reset_every_flag() -> No
 @pytest.mark.parametrize(("ended", "output", "error", "why"), [
     (events.REJECTED, {"verdict": {"reasons": ["macro_accuracy: 0.81 < 0.9", "p95: 16 > 15"]}}, "",
      "macro_accuracy: 0.81 < 0.9; p95: 16 > 15"),
-    (events.REJECTED_LABELS, {"freeze": {"answer": {"status": "low_kappa"}}}, "", "{'status': 'low_kappa'}"),
+    (events.REJECTED_LABELS, {"freeze": {"answer": {"status": "low_kappa"}}}, "", "status low_kappa"),
     (events.SKIPPED_LEASED, {"lease": {"holder": "weekly-7"}}, "", "weekly-7"),
     (events.CANARY_ABORTED, {"worse": {"said": "slow in en"}}, "", "slow in en"),
     (events.PROMOTED, {"verdict": {"reasons": []}}, "", ""),
