@@ -1,6 +1,7 @@
 """What a point-in-time join means, apart from the engine that runs it (standard library only: Spark needs no Arrow).
 
-This file, point_in_time_spark.py and the job run on Python 3.9, which is what EMR Serverless 7 brings.
+This file, point_in_time_spark.py and the job run on Python 3.9, the oldest that EMR Serverless 7
+may bring (its documents do not say).
 
 A label row may see of its entity only what was known at the label's time. A feature row is *known* when it has
 happened and has arrived: event time <= label time and ingestion time <= label time. Of the known rows

@@ -3,10 +3,10 @@
     spark-submit --py-files model_code.zip join_features.py --labels s3://... --features s3://... \
         --definition '{"entity": "customer_id", ...}' --output s3://...
 
-The archive holds the definition and its Spark engine; nothing else is needed, and Python 3.9, which EMR Serverless 7
-brings, is enough. Reads and writes Parquet folders. `--definition` is PointInTime.to_json(). The output is written anew
-as a whole, so the job can run twice; its files, in the order of their names, hold the labels in the order in which they
-were read.
+The archive holds the definition and its Spark engine; nothing else is needed, and Python 3.9, the oldest that EMR
+Serverless 7 may bring, is enough. Reads and writes Parquet folders. `--definition` is PointInTime.to_json(). The output
+is written anew as a whole, so the job can run twice; its files, in the order of their names, hold the labels in the
+order in which they were read.
 """
 
 from __future__ import annotations
