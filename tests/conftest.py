@@ -6,20 +6,25 @@ from typing import Any
 
 import pytest
 
-from tests.support.deployment_fixtures import empty_jp, jp, promoted  # noqa: F401  (one deployment for all folders)
+from tests.support.deployment_fixtures import empty_jp, jp, promoted  # noqa: F401  (for all folders)
 
-_DEPLOYMENT = "deployment"
-_ITS_PLACES = ("tests/end_to_end/", "tests/workflow/retrain/", "tests/workflow/test_")
+# A costly fixture of the session that one process should make once: templates, an embedded AWS of small apps.
+_ONE_PROCESS = ("tests/infrastructure", "tests/workflow/local", "tests/workflow/sagemaker", "tests/property")
 
 
 def _group(nodeid: str) -> str:
-    """What shares a costly fixture of the session goes to one process, anything else folder by folder or, of the unit
-    tests, file by file.
+    """What goes to one process as a whole: such a folder, or a file. Each process deploys for itself: a minute twice,
+    where one process with all tests of the deployment took five minutes longer than the other.
     """
     path = nodeid.partition("::")[0]
-    if path.startswith(_ITS_PLACES):
-        return _DEPLOYMENT
-    return path if path.startswith("tests/unit/") else path.rpartition("/")[0]
+    folder = path.rpartition("/")[0]
+    return folder if folder in _ONE_PROCESS else path
+
+
+def _rank(nodeid: str) -> int:
+    """The long groups first; the unit tests' short files are left for whoever is done first."""
+    group = _group(nodeid)
+    return 0 if group in _ONE_PROCESS else 2 if group.startswith("tests/unit/") else 1
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -32,16 +37,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return _group(nodeid)
 
-    config.option.loadscopereorder = False  # the deployment's tests come first by name, and they take the longest
+    config.option.loadscopereorder = False  # the order of `_rank`, not of how many tests a group has
     return ByGroup(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    lost = sorted({item.nodeid.partition("::")[0] for item in items
-                   if "empty_jp" in getattr(item, "fixturenames", ()) and _group(item.nodeid) != _DEPLOYMENT})
-    if lost:
-        raise pytest.UsageError(f"{', '.join(lost)}: with `-n 2` this would deploy a second time; tests of the "
-                                f"deployment belong in {', '.join(_ITS_PLACES)}...")
+    items.sort(key=lambda item: _rank(item.nodeid))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that need the whole deployment; tests/conftest.py takes them in, so that there is one."""
+"""Fixtures of the tests that need the whole deployment; tests/conftest.py takes them in, so that a process has one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from contracts import events
+from tests.support import iam_check
 from tests.support.deployment import Deployed, deployed
 
 
 @pytest.fixture(scope="session")
 def empty_jp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """Deployed, with labels, never promoted."""
+    """Deployed, with labels, never promoted. At its end AWS must have allowed what the tests made it do."""
     with deployed(tmp_path_factory.mktemp("jp")) as found:
         yield found
+        assert iam_check.denied(found) == []
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support import iam_implied
+from local import call_record
+from tests.support import iam_implied, iam_policies
+from tests.support.deployment import Deployed
 from tests.support.iam_policies import Document, Policies, Role, as_list
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +62,20 @@ def recorded_calls(record: Iterable[dict[str, Any]], policies: Policies) -> list
                  context={**STANDING, **line["context"]}, what=f"recorded, {line['count']} times or more")
             for line in record
             if line["principal"] in policies.roles or not line["principal"].startswith("arn:")]
+
+
+def policies_and_record(deployed: Deployed) -> tuple[Policies, list[Call]]:
+    """What was deployed and every call that it made so far."""
+    policies = iam_policies.read(deployed.aws, deployed.assembly, account=deployed.target.account,
+                                 region=deployed.aws.region)
+    record = call_record.read(deployed.aws.running.config.data_dir / call_record.FILE)
+    return policies, recorded_calls(record, policies)
+
+
+def denied(deployed: Deployed) -> list[str]:
+    """The recorded calls that AWS would not allow."""
+    policies, recorded = policies_and_record(deployed)
+    return [f"{answer.result}: {answer.call}" for answer in simulate(recorded, policies) if not answer.allowed]
 
 
 def implied_calls(policies: Policies) -> list[Call]:

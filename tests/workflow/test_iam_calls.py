@@ -1,6 +1,6 @@
-"""Would AWS allow what the runs of this session did? Last in its folder, so that the record has all of them in it.
+"""Would AWS allow what a deployment and a promotion do, and would this check see it if it did not?
 
-Alone it deploys and promotes once, and checks that.
+Every other recorded call is judged when the deployment of a test session ends: see `empty_jp`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from local import call_record
 from tests.support import iam_check, iam_grants, iam_policies
 from tests.support.deployment import Deployed
 from tests.support.iam_check import Answer, Call
@@ -19,15 +18,18 @@ pytestmark = pytest.mark.workflow
 
 
 @pytest.fixture(scope="module")
-def policies(promoted: Deployed) -> Policies:
-    return iam_policies.read(promoted.aws, promoted.assembly, account=promoted.target.account,
-                             region=promoted.aws.region)
+def policies_and_record(promoted: Deployed) -> tuple[Policies, list[Call]]:
+    return iam_check.policies_and_record(promoted)
 
 
 @pytest.fixture(scope="module")
-def recorded(promoted: Deployed, policies: Policies) -> list[Call]:
-    record = call_record.read(promoted.aws.running.config.data_dir / call_record.FILE)
-    found = iam_check.recorded_calls(record, policies)
+def policies(policies_and_record: tuple[Policies, list[Call]]) -> Policies:
+    return policies_and_record[0]
+
+
+@pytest.fixture(scope="module")
+def recorded(policies_and_record: tuple[Policies, list[Call]]) -> list[Call]:
+    found = policies_and_record[1]
     # a run takes leases, trains, publishes and releases: a record without them was not written
     assert {"sagemaker:CreateTrainingJob", "s3:GetObject", "kms:Sign", "sagemaker:CreateEndpoint", "iam:PassRole",
             "states:StartExecution", "lambda:InvokeFunction"} <= {call.action for call in found}
