@@ -15,7 +15,7 @@ from typing import Any
 
 CANARY, LINEAR = "CANARY", "LINEAR"  # SageMaker's words: one small step and the rest, or equal steps
 # A shadow is looked at once a minute; a run that watches longer than this keeps its lease for too long.
-MIN_WATCH_S, MAX_WATCH_S = 60, 14_400
+MIN_WATCH_S, MAX_WATCH_S = 120, 14_400
 
 
 @dataclass(frozen=True, kw_only=True)

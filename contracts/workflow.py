@@ -10,7 +10,7 @@ INGEST_POLL_S: Final = 30
 PIPELINE_POLL_S: Final = 30
 RELEASE_POLL_S: Final = 30
 JOIN_POLL_S: Final = 30
-SHADOW_POLL_S: Final = 60  # nobody gets a shadow's answers, so it need not be stopped within half a minute
+SHADOW_POLL_S: Final = 120  # nobody gets a shadow's answers, so it need not be stopped within half a minute
 
 # Phases of a release of the `endpoint` strategy.
 SHADOW_PHASE, CANARY_PHASE = "shadow", "canary"

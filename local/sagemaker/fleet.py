@@ -56,8 +56,11 @@ class Fleet:
         return [*self.containers.values(), *self.shadows.values()]
 
     def close(self) -> None:
-        for container in self._all():
-            container.close()
+        """End every container at once: each may need seconds for what it still answers."""
+        containers = self._all()
+        with ThreadPoolExecutor(max(1, len(containers))) as pool:
+            for end in [pool.submit(copy_context().run, c.close) for c in containers]:
+                end.result()
 
     def choose(self, target: str = "") -> tuple[str, ServingContainer]:
         """The variant that a request goes to: the one it names, or one by weight."""
@@ -99,5 +102,3 @@ class Fleet:
             "VariantName": name, "DeployedImages": images, "CurrentWeight": weight, "DesiredWeight": weight,
             "CurrentInstanceCount": count, "DesiredInstanceCount": count,
         }
-
-

@@ -1,4 +1,4 @@
-"""What serves ends at five sixths of the encoder and reads two of its layers; those above only teach.
+"""What serves ends at five sixths of the encoder and reads two of its layers, if that answers as well as the whole.
 
 A fine-tuned encoder knows the intent before its last layer (Xin et al. 2020, arXiv:2004.12993), and its lower layers
 still hold the words when the upper ones have settled on a meaning (Jawahar et al. 2019, ACL P19-1356). Both
@@ -35,3 +35,15 @@ class EarlyExit(nn.Module):
         # The first of the hidden states is what enters the first layer.
         pooled = [self.sentence.pooled(found.hidden_states[level], attention_mask) for level in self.levels]
         return torch.cat(pooled, dim=-1)
+
+
+class WholeEncoder(nn.Module):
+    """(vectors, attention_mask) -> what the trained head reads, shape (rows, width)."""
+
+    def __init__(self, sentence: SentenceEncoder) -> None:
+        super().__init__()
+        self.sentence = sentence
+
+    def forward(self, vectors: Tensor, attention_mask: Tensor) -> Tensor:
+        found = self.sentence.encoder(inputs_embeds=vectors, attention_mask=attention_mask)
+        return self.sentence.pooled(found.last_hidden_state, attention_mask)

@@ -1,8 +1,11 @@
 """PyTorch -> what serves: an OpenVINO graph with int8 weights, and the vocabulary as a table beside it.
 
 With calibration rows the activations are int8 too (post-training quantisation): a third faster,
-ten seconds more. They also say which feed-forward units may go. A run of a few steps goes without both. What the
-graph ends in is a head of its own (early_exit.py), fitted last, on the vectors that this graph gives.
+ten seconds more. They also say which feed-forward units may go. A run of a few steps goes without both.
+
+Two graphs may serve. The short one ends early (early_exit.py), has fewer units (narrowed.py) and a head of its own,
+fitted last, on the vectors that this graph gives. The whole one is the encoder as it was trained, with the trained
+head: it serves where held-out rows say that the short one answers worse.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +29,7 @@ from model_code.common.calibration import fit_temperature
 from model_code.common.tokens import batches_by_length, padded
 from model_code.common.vocabulary_table import VocabularyTable, write_table
 from model_code.intent_classifier.classifier import IntentClassifier
-from model_code.intent_classifier.early_exit import EarlyExit
+from model_code.intent_classifier.early_exit import EarlyExit, WholeEncoder
 from model_code.intent_classifier.head_start import started_head
 from model_code.intent_classifier.merged_projections import merge_projections
 from model_code.intent_classifier.narrowed import Feed, narrow
@@ -39,8 +43,20 @@ SMOOTH_QUANT_ALPHA = 0.7
 
 INT8_ROWS = 128  # of the calibration rows; more change no range
 BATCH = 32
+SHORT, WHOLE = "short", "whole"
+# What the short graph may cost of the held-out rows' accuracy: twice what int8 may.
+TOLERATED_LOSS = 0.01
 
 Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """`temperature` of the graph's logits; `held_accuracy`: of each graph that was tried, empty without such rows."""
+
+    graph: str  # SHORT or WHOLE
+    temperature: float
+    held_accuracy: dict[str, float]
 
 
 def to_openvino(module: nn.Module, *, width: int) -> ov.Model:
@@ -85,8 +101,11 @@ def append_head(graph: ov.Model, weight: Floats, bias: Floats) -> None:
     graph.validate_nodes_and_infer_types()
 
 
-def export(model: IntentClassifier, folder: Path, *, train: Encoded, held: Encoded, config: TrainConfig) -> float:
-    """Write graph and vocabulary; returns the temperature of the graph's logits, fitted on the held-out rows."""
+def export(model: IntentClassifier, folder: Path, *, train: Encoded, held: Encoded, config: TrainConfig) -> Exported:
+    """Write vocabulary and graph: the short one, unless it is worse than the whole on the held-out rows.
+
+    Without such rows (a small data set) it is the short one: nothing says that more is better.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_table(model.sentence.vocabulary.detach().numpy(), folder)
     table = VocabularyTable(folder)
@@ -95,16 +114,37 @@ def export(model: IntentClassifier, folder: Path, *, train: Encoded, held: Encod
         tokens, mask = padded(rows, pad_id=train.pad_id)
         return {"vectors": table.lookup(tokens), "attention_mask": mask}
 
+    labels = np.asarray(held.labels)
+    chosen, graph = SHORT, _short(model, train, feed, config)
+    logits = _answers(graph, held.ids, feed)
+    accuracy: dict[str, float] = {}
+    if held.labels:
+        whole = _whole(model, train, feed, config)
+        more = _answers(whole, held.ids, feed)
+        accuracy = {SHORT: float((logits.argmax(1) == labels).mean()), WHOLE: float((more.argmax(1) == labels).mean())}
+        if accuracy[SHORT] < accuracy[WHOLE] - TOLERATED_LOSS:
+            chosen, graph, logits = WHOLE, whole, more
+    ov.save_model(graph, folder / IR_FILE, compress_to_fp16=True)
+    return Exported(graph=chosen, temperature=fit_temperature(logits, labels), held_accuracy=accuracy)
+
+
+def _short(model: IntentClassifier, train: Encoded, feed: Feed, config: TrainConfig) -> ov.Model:
     graph = to_openvino(EarlyExit(model.sentence), width=model.sentence.width)
     calibration = train.balanced(config.calibration_rows).ids
     if calibration and config.feed_forward_keep < 1:
         narrow(graph, calibration, feed, keep=config.feed_forward_keep)
     graph = quantised(graph, calibration, feed)
     part = train.balanced(config.head_rows)
-    weight, bias = started_head(_answers(graph, part.ids, feed), part.labels, classes=model.head.out_features)
-    append_head(graph, weight, bias)
-    ov.save_model(graph, folder / IR_FILE, compress_to_fp16=True)
-    return fit_temperature(_answers(graph, held.ids, feed), np.asarray(held.labels))
+    append_head(graph, *started_head(
+        _answers(graph, part.ids, feed), part.labels, classes=model.head.out_features))
+    return graph
+
+
+def _whole(model: IntentClassifier, train: Encoded, feed: Feed, config: TrainConfig) -> ov.Model:
+    graph = to_openvino(WholeEncoder(model.sentence), width=model.sentence.width)
+    graph = quantised(graph, train.balanced(config.calibration_rows).ids, feed)
+    append_head(graph, model.head.weight.detach().numpy(), model.head.bias.detach().numpy())
+    return graph
 
 
 def _answers(graph: ov.Model, rows: Sequence[Sequence[int]], feed: Feed) -> Floats:

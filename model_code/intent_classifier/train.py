@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -41,6 +42,9 @@ from model_code.intent_classifier.training_loop import (
     sync,
     vectors_of,
 )
+
+if TYPE_CHECKING:
+    from model_code.intent_classifier.export import Exported
 
 TRAINING_FILE = "training.json"
 
@@ -121,19 +125,19 @@ def train_classifier(
 
 def write_model(
     trained: Trained, rows: Sequence[Example], meta: Meta, config: TrainConfig, *, pretrained: Path, model_dir: Path,
-) -> float:
-    """The model folder's two halves; returns the temperature that serves."""
+) -> Exported:
+    """The model folder's two halves; returns what serves."""
     from model_code.intent_classifier.export import export  # OpenVINO: only the exporting process needs it
 
     labels, serving = meta.taxonomy.labels, model_dir / "serving"
     save_classifier(trained.model, model_dir / "pytorch", pretrained=pretrained, labels=labels)
-    temperature = export(trained.model, serving, train=trained.used, held=trained.held, config=config)
+    exported = export(trained.model, serving, train=trained.used, held=trained.held, config=config)
     (serving / TOKENIZER_FILE).write_bytes((pretrained / TOKENIZER_FILE).read_bytes())
     ServingConfig(
         story=meta.story, taxonomy=meta.taxonomy.name, labels=labels, max_tokens=config.max_tokens,
-        temperature=temperature, rules=tuple(measured_rules(meta.taxonomy.name, rows)),
+        temperature=exported.temperature, rules=tuple(measured_rules(meta.taxonomy.name, rows)),
     ).write(serving)
-    return temperature
+    return exported
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -149,11 +153,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                                checkpoint_dir=job.checkpoint_dir, where=where)
     fitted = time.monotonic()
     if where.main:
-        temperature = write_model(trained, rows, meta, config, pretrained=pretrained, model_dir=job.model_dir)
+        exported = write_model(trained, rows, meta, config, pretrained=pretrained, model_dir=job.model_dir)
         seconds = time.monotonic() - started
         record = {
             "story": meta.story, "seed": config.seed, "hyperparameters": asdict(config), "rows": len(rows),
-            "steps": trained.steps, "temperature": temperature, "seconds": seconds,
+            "steps": trained.steps, "seconds": seconds, "serving": asdict(exported),
             "fit_seconds": fitted - started, "processes": where.world, "code_sha256": code_sha256(),
             "base_model_sha256": combined_sha256(folder_files(pretrained)), "freeze_id": meta.freeze.get("freeze_id"),
         }

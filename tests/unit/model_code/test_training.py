@@ -19,6 +19,7 @@ from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertMode
 
 from model_code.common.encoders import SentenceEncoder
 from model_code.common.tokens import TextTokenizer
+from model_code.common.vocabulary_table import VocabularyTable
 from model_code.intent_classifier import training_loop
 from model_code.intent_classifier.classifier import IntentClassifier, load_classifier, new_classifier
 from model_code.intent_classifier.early_exit import EarlyExit, levels_of
@@ -111,7 +112,32 @@ def test_the_temperature_is_that_of_the_graph_on_rows_held_out_of_training(tmp_p
     assert trained.held.labels
     honest = export(trained.model, tmp_path / "a", train=trained.used, held=trained.held, config=TINY)
     wrong = replace(trained.held, labels=[(label + 1) % 3 for label in trained.held.labels])
-    assert export(trained.model, tmp_path / "b", train=trained.used, held=wrong, config=TINY) > 2 * honest
+    shifted = export(trained.model, tmp_path / "b", train=trained.used, held=wrong, config=TINY)
+    assert shifted.temperature > 2 * honest.temperature
+
+
+def test_the_whole_encoder_serves_where_held_out_rows_say_that_the_short_graph_answers_worse(tmp_path: Path) -> None:
+    """The short graph's head is fitted on `train`: on wrong labels it is wrong, while the trained head is right."""
+    trained = run(TINY, tmp_path)
+    misled = replace(trained.used, labels=[(label + 1) % 3 for label in trained.used.labels])
+    short = export(trained.model, tmp_path / "a", train=trained.used, held=trained.held, config=TINY)
+    whole = export(trained.model, tmp_path / "b", train=misled, held=trained.held, config=TINY)
+    unknown = export(trained.model, tmp_path / "c", train=misled, held=replace(trained.held, ids=[], labels=[]),
+                     config=TINY)
+    assert (short.graph, whole.graph, unknown.graph) == ("short", "whole", "short")
+    assert whole.held_accuracy["short"] < 0.5 < whole.held_accuracy["whole"]
+    assert unknown.held_accuracy == {}
+    served = load_graph(tmp_path / "b")
+    text = trained.held.ids[0]
+    with torch.no_grad():
+        expected = trained.model(torch.tensor([text]), torch.ones(1, len(text), dtype=torch.long))[0].numpy()
+    vectors = VocabularyTable(tmp_path / "b").lookup(np.array([text]))
+    found = served({"vectors": vectors, "attention_mask": np.ones((1, len(text)), np.int64)})[0][0]
+    assert found == pytest.approx(expected, abs=0.05 * float(np.abs(expected).max()))
+
+
+def load_graph(folder: Path) -> ov.CompiledModel:
+    return ov.compile_model(ov.Core().read_model(folder / "model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 @pytest.mark.parametrize("biased", [True, False])
