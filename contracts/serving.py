@@ -63,7 +63,7 @@ class ShadowPolicy:
     percent: int
     watch_s: int
     tolerated_disagreement: float
-    compared_percent: int = 100
+    compared_percent: int
 
     def __post_init__(self) -> None:
         for name in ("percent", "compared_percent"):

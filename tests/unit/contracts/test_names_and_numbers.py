@@ -240,13 +240,13 @@ def test_a_spec_of_before_shadows_is_read_and_keeps_its_names_whatever_shadow_it
 @pytest.mark.parametrize(("wrong", "said"), [
     ({"percent": 0}, "percent must be 1 to 100, got 0"), ({"percent": 101}, "percent must be 1 to 100, got 101"),
     ({"compared_percent": 0}, "compared_percent must be 1 to 100, got 0"),
-    ({"watch_s": 59}, "watch_s must be 60 to 14400, got 59; for no shadow at all leave the policy out"),
+    ({"watch_s": 119}, "watch_s must be 120 to 14400, got 119; for no shadow at all leave the policy out"),
     ({"watch_s": 14_401}, "got 14401"),
     ({"tolerated_disagreement": 1.0}, r"tolerated_disagreement must be between 0 and 1, got 1\.0"),
 ])
 def test_a_shadow_is_watched_for_a_while_and_gets_some_requests(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        ShadowPolicy(**{"percent": 10, "watch_s": 60, "tolerated_disagreement": 0.1, **wrong})
+        ShadowPolicy(**{"percent": 10, "watch_s": 120, "tolerated_disagreement": 0.1, "compared_percent": 10, **wrong})
 
 
 def test_a_shadow_config_goes_by_the_champions_name_and_fits_into_sagemakers_63_characters() -> None:
