@@ -1,6 +1,6 @@
 """Training job: prepared rows + any Hugging Face encoder folder -> a model folder.
 
-    python -m model_code.intent_classifier.train [--epochs 8] [--max-steps 0] ...   (train_config.py: one flag a field)
+    python -m model_code.intent_classifier.train [--epochs 0] [--max-steps 0] ...   (train_config.py: one flag a field)
 
 Channels `train` (prepare's output) and `pretrained`; hyperparameters from SageMaker, arguments win.
 Under `torchrun` every process trains its share and the first one exports. SM_MODEL_DIR gets

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    epochs: int = 8
+    epochs: int = 0  # 0: as many as the rows need (training_loop.epochs_for)
     max_steps: int = 0  # 0: as many as the epochs need; otherwise training ends here, schedule included
     learning_rate: float = 3e-4  # of the encoder's top layer
     head_learning_rate: float = 1e-3
@@ -32,7 +32,9 @@ class TrainConfig:
             raise ValueError(f"feed-forward-keep must be 0 (excluded) to 1, got {self.feed_forward_keep}")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"precision must be auto, fp32 or bf16, got {self.precision!r}")
-        for name in ("epochs", "batch_size", "max_tokens", "checkpoint_steps", "train_layers", "head_rows"):
+        if self.epochs < 0:
+            raise ValueError(f"epochs must be 0 (as many as the rows need) or more, got {self.epochs}")
+        for name in ("batch_size", "max_tokens", "checkpoint_steps", "train_layers", "head_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
         for name in ("holdout_share", "warmup_share", "label_smoothing", "dropout"):

@@ -26,6 +26,7 @@ from model_code.intent_classifier.head_start import balanced_places
 from model_code.intent_classifier.train_config import TrainConfig
 
 CHECKPOINT_FILE = "checkpoint.pt"
+MOST_EPOCHS, LEAST_EPOCHS, ENOUGH_STEPS = 8, 3, 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,18 @@ class Distributed:
         return self.rank == 0
 
 
+def epochs_for(rows: int, batch_size: int) -> int:
+    """Few rows are seen eight times; many no oftener than `ENOUGH_STEPS` asks for, and never less than three times.
+
+    On a held-out fifth of manga14's training templates (4,152 rows, one seed) three epochs were right in 0.949 and
+    six in 0.947; the 393 rows of SNIPS need all eight.
+    """
+    return min(MOST_EPOCHS, max(LEAST_EPOCHS, ENOUGH_STEPS // math.ceil(rows / batch_size)))
+
+
 def total_steps(config: TrainConfig, rows: int) -> int:
-    return config.max_steps or config.epochs * math.ceil(rows / config.batch_size)
+    epochs = config.epochs or epochs_for(rows, config.batch_size)
+    return config.max_steps or epochs * math.ceil(rows / config.batch_size)
 
 
 def batches_of_epoch(config: TrainConfig, lengths: Sequence[int], epoch: int) -> list[list[int]]:

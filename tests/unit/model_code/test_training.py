@@ -29,6 +29,7 @@ from model_code.intent_classifier.rows import read_rows
 from model_code.intent_classifier.serving_config import ServingConfig
 from model_code.intent_classifier.train import Trained, hold_out, train_classifier
 from model_code.intent_classifier.train_config import TrainConfig
+from model_code.intent_classifier.training_loop import epochs_for, total_steps
 from tests.support import tiny_model
 from tests.support.tiny_model import TAXONOMY, TINY
 
@@ -138,6 +139,15 @@ def test_the_whole_encoder_serves_where_held_out_rows_say_that_the_short_graph_a
 
 def load_graph(folder: Path) -> ov.CompiledModel:
     return ov.compile_model(ov.Core().read_model(folder / "model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(1, 8), (393, 8), (1_600, 8), (2_400, 5), (5_040, 3), (1_000_000, 3)])
+def test_few_rows_are_seen_oftener_than_many(rows: int, epochs: int) -> None:
+    config = TrainConfig()
+    assert epochs_for(rows, config.batch_size) == epochs
+    assert total_steps(config, rows) == epochs * -(-rows // 32)
+    assert total_steps(replace(config, epochs=2), rows) == 2 * -(-rows // 32)
+    assert total_steps(replace(config, epochs=2, max_steps=7), rows) == 7
 
 
 @pytest.mark.parametrize("biased", [True, False])
@@ -302,7 +312,7 @@ def test_batches_hold_every_row_once_and_depend_on_seed_and_epoch() -> None:
 
 
 @pytest.mark.parametrize(("changes", "says"), [
-    ({"precision": "int4"}, "auto, fp32 or bf16, got 'int4'"), ({"epochs": 0}, "epochs must be at least 1, got 0"),
+    ({"precision": "int4"}, "auto, fp32 or bf16, got 'int4'"), ({"epochs": -1}, "epochs must be 0 .as many as the rows need. or more, got -1"),
     ({"dropout": 1.0}, "dropout must be 0 to 1"),
 ])
 def test_hyperparameters_out_of_range_are_refused(changes: dict[str, object], says: str) -> None:
