@@ -312,7 +312,8 @@ def test_batches_hold_every_row_once_and_depend_on_seed_and_epoch() -> None:
 
 
 @pytest.mark.parametrize(("changes", "says"), [
-    ({"precision": "int4"}, "auto, fp32 or bf16, got 'int4'"), ({"epochs": -1}, "epochs must be 0 .as many as the rows need. or more, got -1"),
+    ({"precision": "int4"}, "auto, fp32 or bf16, got 'int4'"),
+    ({"epochs": -1}, r"epochs must be 0 \(as many as the rows need\) or more, got -1"),
     ({"dropout": 1.0}, "dropout must be 0 to 1"),
 ])
 def test_hyperparameters_out_of_range_are_refused(changes: dict[str, object], says: str) -> None:
