@@ -163,6 +163,7 @@ def _timed(handler: Handler, body: bytes) -> tuple[float, float]:
 def contestants(model: IntentClassifier, served: Path, scratch: Path) -> dict[str, Predictor]:
     ours = Predictor(served / "serving", threads=1, prefilter=False)
     ours.warm_up()
+    ours.specialise()
     return {
         "ours": ours,
         EAGER: PeerPredictor(served / "serving", eager(model)),

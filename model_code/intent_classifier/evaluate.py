@@ -102,6 +102,7 @@ def latency_of(predictor: Predictor, golden: Sequence[Example], meta: Meta) -> d
     """
     handler = Handler(predictor=predictor, story=meta.story, model_version="candidate", log=lambda *_, **__: None)
     predictor.warm_up()
+    predictor.specialise()
     chosen = (list(golden) * (LATENCY_REQUESTS // len(golden) + 1))[:LATENCY_REQUESTS]
     bodies = [json.dumps({"text": row.text}).encode() for row in chosen]
     measured, before = np.full(len(bodies), np.inf), np.inf

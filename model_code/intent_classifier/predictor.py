@@ -7,7 +7,6 @@ evaluated is what serves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +64,7 @@ class _FixedLength:
 
 
 class Predictor:
-    """One compiled model. Not for two threads at once: an inference request holds one set of tensors."""
+    """One compiled model. Only one thread may ask for answers: an inference request holds one set of tensors."""
 
     def __init__(self, folder: Path, *, threads: int = 1, prefilter: bool = True) -> None:
         self.config = ServingConfig.read(folder)
@@ -80,17 +79,22 @@ class Predictor:
         self._fixed: dict[int, _FixedLength] = {}
 
     def warm_up(self) -> None:
-        """Compile for every short length and run each once, before the first request has to wait for it.
-
-        A graph of one shape is a third faster than the shape-free one, which takes longer texts and
-        batches; it costs a few tenths of a second and a copy of the int8 weights. Nobody is answered yet, so
-        they are compiled side by side on whatever processors there are.
-        """
-        with ThreadPoolExecutor(len(SHORT_LENGTHS)) as pool:
-            compiled = pool.map(lambda length: _FixedLength(self._graph, length, self._settings), SHORT_LENGTHS)
-            self._fixed = dict(zip(SHORT_LENGTHS, compiled, strict=True))
+        """Run the graph once for each short length, for the first run of a length is slow."""
         for length in SHORT_LENGTHS:
             self._logits([[self._tokenizer.pad_id] * length])
+
+    def specialise(self) -> None:
+        """Compile for every short length; other threads may ask for answers meanwhile.
+
+        A graph of one shape is a third faster than the shape-free one, which takes longer texts and batches; each
+        costs half a second of a processor and a copy of the int8 weights. A container that waited for them would
+        start twice as slowly, just when it is needed.
+        """
+        for length in SHORT_LENGTHS:
+            graph = _FixedLength(self._graph, length, self._settings)
+            ids, mask = padded([[self._tokenizer.pad_id] * length], pad_id=self._tokenizer.pad_id)
+            graph.logits(self._table.lookup(ids), mask)
+            self._fixed[length] = graph
 
     def _logits(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         ids, mask = padded(batch, pad_id=self._tokenizer.pad_id)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ def load_handler(environ: ServingEnv, folder: Path) -> Handler:
                                 story=environ.STORY))
     predictor = Predictor(folder / "serving", threads=1, prefilter=environ.PREFILTER_ENABLED == "true")
     predictor.warm_up()
+    # Its first answers may take a third longer: better than none for another second or two.
+    threading.Thread(target=predictor.specialise, name="specialise", daemon=True).start()
     return Handler(predictor=predictor, story=environ.STORY, model_version=environ.MODEL_VERSION,
                    log=ServedLog(story=stories.story(environ.STORY), counted_as=served_log.counted_as(
                        environ.MODEL_VERSION, shadow=environ.MODEL_SHADOW == "true")))

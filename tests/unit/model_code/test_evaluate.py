@@ -150,7 +150,7 @@ def test_latency_is_measured_until_another_round_changes_little(
         monkeypatch: pytest.MonkeyPatch, p95_of_each_round: list[float], rounds: int, said: float) -> None:
     times = iter(p95_of_each_round)
     monkeypatch.setattr(evaluate, "_seconds_each", lambda handler, bodies: np.full(len(bodies), next(times) / 1000))
-    predictor: Any = SimpleNamespace(warm_up=lambda: None)
+    predictor: Any = SimpleNamespace(warm_up=lambda: None, specialise=lambda: None)
     golden: Any = [SimpleNamespace(text="play a song")]
     found = evaluate.latency_of(predictor, golden, cast("Any", SimpleNamespace(story="s")))
     assert (found["rounds"], round(found["p95_ms"], 6)) == (rounds, said)

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import torch
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
 from model_code.common.encoders import SentenceEncoder
-from model_code.common.tokens import TextTokenizer
+from model_code.common.tokens import SHORT_LENGTHS, TextTokenizer
 from model_code.common.vocabulary_table import VocabularyTable
 from model_code.intent_classifier import training_loop
 from model_code.intent_classifier.classifier import IntentClassifier, load_classifier, new_classifier
@@ -79,7 +80,7 @@ def test_one_text_and_the_same_in_a_batch_have_the_same_logits() -> None:
     tokenizer = TextTokenizer(tiny_model.model_dir() / "serving" / "tokenizer.json", max_tokens=32)
     rows = [tokenizer.encode(text).ids for text in ("order manga", "hello today the volume", "壊れた 漫画 です")]
     batch = predictor._logits(rows)
-    predictor.warm_up()
+    predictor.specialise()
     for row, expected in zip(rows, batch, strict=True):
         assert predictor._logits([row])[0] == pytest.approx(expected, abs=0.05 * float(np.abs(batch).max()))
 
@@ -177,9 +178,26 @@ def test_query_key_and_value_of_each_layer_become_one_product_with_the_same_answ
     assert found[:, 32:] == pytest.approx(expected, abs=1e-4)
 
 
-def test_one_request_and_a_batch_get_the_same_answers() -> None:
+def test_requests_are_answered_alike_before_while_and_after_the_graphs_of_one_length_are_compiled() -> None:
     predictor = Predictor(tiny_model.model_dir() / "serving")
     predictor.warm_up()
+    text = "please order the volume"
+    expected = predictor.predict(text)
+    found = []
+    with ThreadPoolExecutor(1) as pool:
+        compiling = pool.submit(predictor.specialise)
+        while not compiling.done():
+            found.append(predictor.predict(text))
+        compiling.result()
+    found.append(predictor.predict(text))
+    assert len(predictor._fixed) == len(SHORT_LENGTHS)
+    assert {answer.intent for answer in found} == {expected.intent}
+    assert [answer.confidence for answer in found] == pytest.approx([expected.confidence] * len(found), abs=0.05)
+
+
+def test_one_request_and_a_batch_get_the_same_answers() -> None:
+    predictor = Predictor(tiny_model.model_dir() / "serving")
+    predictor.specialise()
     texts = ["order", "hello the volume today please", "返金 です", "x" * 300]
     for one, many in zip([predictor.predict(t) for t in texts], predictor.predict_many(texts), strict=True):
         assert (one.intent, one.source, one.features) == (many.intent, many.source, many.features)
