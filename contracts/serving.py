@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 CANARY, LINEAR = "CANARY", "LINEAR"  # SageMaker's words: one small step and the rest, or equal steps
-# A shadow is looked at once a minute; a run that watches longer than this keeps its lease for too long.
+# A shadow is looked at every two minutes; a run that watches for longer than four hours keeps its lease for too long.
 MIN_WATCH_S, MAX_WATCH_S = 120, 14_400
 
 
