@@ -21,6 +21,7 @@ _SAYS_WHY = {
     events.NOT_PROMOTED: ("switches", "reasons"), events.SKIPPED_FROZEN: ("switches", "reasons"),
     events.SKIPPED_LEASED: ("lease", "holder"),
     events.SHADOW_WORSE: ("worse", "said"), events.CANARY_ABORTED: ("worse", "said"),
+    events.REFUSED: ("error", "said", "errorMessage"),
 }
 POLL_S = 0.5  # of the watcher only; the embedded AWS scales the machine's own waits
 
@@ -41,8 +42,9 @@ class Finished:
     @property
     def why(self) -> str:
         """What the run says of its end, on one line: failed gates, a switch, an error. Empty when all went well."""
-        part, field = _SAYS_WHY.get(self.outcome, ("", ""))
-        said = (self.output.get(part) or {}).get(field)
+        said: Any = self.output if self.outcome in _SAYS_WHY else ""
+        for field in _SAYS_WHY.get(self.outcome, ()):
+            said = (said or {}).get(field)
         if isinstance(said, dict):
             said = [f"{name} {value}" for name, value in said.items()]
         return self.error or ("; ".join(said) if isinstance(said, list) else str(said or ""))

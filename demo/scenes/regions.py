@@ -43,6 +43,7 @@ def receive(stage: Stage, us: Target) -> str:
     with flipped(stage.target.client("s3"), bucket, prefix + naming.DRIFT_REFERENCE_FILE):
         refused = run(stage, us, "a byte of jp's copy is flipped")
     expect(refused.outcome == events.REFUSED, f"a tampered copy ended as {refused.outcome}: {refused.error[:300]}")
+    expect(naming.DRIFT_REFERENCE_FILE in refused.why, f"the refusal names no file: {refused.why!r}")
     expect(status.pointer(us, stage.slug) is None, "us promoted a tampered copy")
     received = run(stage, us, "what jp serves")
     expect(received.outcome == events.RECEIVED, f"{received.name} ended as {received.outcome}: {received.error[:300]}; "

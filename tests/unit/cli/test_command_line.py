@@ -108,7 +108,9 @@ def test_a_deploy_takes_no_stack_tags_since_those_would_reset_every_flag() -> No
     (events.REJECTED_LABELS, {"freeze": {"answer": {"status": "low_kappa"}}}, "", "status low_kappa"),
     (events.SKIPPED_LEASED, {"lease": {"holder": "weekly-7"}}, "", "weekly-7"),
     (events.CANARY_ABORTED, {"worse": {"said": "slow in en"}}, "", "slow in en"),
-    (events.PROMOTED, {"verdict": {"reasons": []}}, "", ""),
+    (events.REFUSED, {"error": {"Error": "BadSignature", "said": {"errorMessage": "not home's key"}}}, "",
+     "not home's key"),
+    (events.REJECTED, {"verdict": None}, "", ""), (events.PROMOTED, {"verdict": {"reasons": []}}, "", ""),
     (events.FAILED, {}, "RetrainFailed: see the log", "RetrainFailed: see the log"),
 ])
 def test_a_run_says_why_it_ended_so(ended: str, output: dict[str, object], error: str, why: str) -> None:
