@@ -214,7 +214,8 @@ def judge(
     compared = (
         (report.get("champion") or {}).get("version") if isinstance(report.get("champion"), Mapping) else None
     )
-    if str(compared) != str(champion_version):
+    # The text "None" is a version, if a strange one, and not "no champion".
+    if (None if compared is None else str(compared)) != champion_version:
         results.append(
             GateResult(
                 name="champion_is_current",

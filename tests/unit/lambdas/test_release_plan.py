@@ -544,7 +544,7 @@ def test_a_candidate_stops_as_the_shadow_of_the_champion_as_it_serves(
     assert policy["TrafficRoutingConfiguration"]["Type"] == "ALL_AT_ONCE"
     assert planned["deployment_config"]["AutoRollbackConfiguration"]["Alarms"]
     assert planned["shadow"] == {"percent": 50, "watch_s": 480, "tolerated_disagreement": 0.15,
-                                 "compared_percent": 10, "looks": 9}
+                                 "compared_percent": 10, "looks": 5}
 
 
 def test_a_shadow_config_is_what_sagemaker_accepts(shadowed: Account, context: Any, stub: Stub) -> None:
