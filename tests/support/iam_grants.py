@@ -37,8 +37,8 @@ KEPT: tuple[tuple[str, str, str], ...] = (
     ("*", "kms:Encrypt", "part of reading and writing under the data key, one statement for all (use_key)"),
     ("*", "kms:Decrypt", "DynamoDB and S3 under the data key: the embedded AWS asks for S3's only"),
     ("*", "kms:GenerateDataKey", "DynamoDB and S3 under the data key: the embedded AWS asks for S3's only"),
-    ("FunctionsRoomDriftMonitorRole", "s3:PutObject", "keeps the counts of an hour with requests: a demo that passes no "
-     "full hour has none, tests/end_to_end/test_drift.py does"),
+    ("FunctionsRoomDriftMonitorRole", "s3:PutObject", "keeps the counts of an hour with requests: a demo that passes "
+     "no full hour has none, tests/end_to_end/test_drift.py does"),
     ("FunctionsRoom*", "sagemaker:*ModelPackage*", "AWS's own example of a registry's policy names group and versions"),
     ("FunctionsRoomPublishRole", "kms:Verify", "only when the model was published before"),
     ("FunctionsRoomReleaseCheckRole", "dynamodb:PutItem", "keeps the copy of a spec that changed since the plan"),
