@@ -55,7 +55,8 @@ def work(folder: Path, kinds: Sequence[str], tasks: Sequence[str], share: tuple[
         chosen = [task for task in stage.machines.tasks if not tasks or str(task) in tasks]
         wanted = [kind for kind in KINDS if not kinds or kind.name in kinds]
         for row in matrix.rows(wanted, chosen)[share[0]::share[1]]:
-            results.extend(matrix.try_row(row))
+            for result in matrix.try_row(row):  # the list is another process's: it takes no generator
+                results.append(result)
 
 
 def shown(results: Sequence[Result]) -> Table:

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
 # Lengths are rounded up to one of these, above the last to a multiple of the step: a server meets few
-# shapes and can compile each beforehand. Few: each has its own copy of the weights, and they push each other out of
+# shapes and can compile for each. Few: each has its own copy of the weights, and they push each other out of
 # the processor's cache; finer steps were measured to gain nothing.
 SHORT_LENGTHS = (16, 24, 32)
 LENGTH_STEP = 8

@@ -54,7 +54,7 @@ class Trained:
     model: IntentClassifier
     steps: int
     used: Encoded
-    held: Encoded  # out of training, for the temperature
+    held: Encoded  # out of training, for the temperature and for which graph serves
 
 
 def start_distributed() -> Distributed:
@@ -78,7 +78,7 @@ def encode(tokenizer: TextTokenizer, rows: Sequence[Example], labels: Sequence[s
 
 
 def hold_out(rows: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
-    """(rows to train on, rows for the temperature), by a hash of the group that the golden split does not use."""
+    """(rows to train on, held-out rows), by a hash of the group that the golden split does not use."""
     def held(row: Example) -> bool:
         return is_golden({"id": "", "group_id": f"holdout:{row.group_id or row.id}"}, share)
     train = [row for row in rows if not held(row)]

@@ -19,8 +19,8 @@ class TrainConfig:
     dropout: float = 0.1
     seed: int = 13
     max_tokens: int = 64  # chat turns: the longest of 693 SNIPS utterances has 36
-    holdout_share: float = 0.1  # of the training groups, for the temperature only
-    holdout_min_rows: int = 1_000  # with fewer rows each is worth more in training: temperature stays 1
+    holdout_share: float = 0.1  # of the training groups, for the temperature and for which graph serves
+    holdout_min_rows: int = 1_000  # with fewer rows each is worth more in training: temperature 1, short graph
     head_rows: int = 4096  # the most rows that a head is fitted on, as a start for training and for what serves
     calibration_rows: int = 256  # for int8 activations and the next line; 0: int8 weights only, seconds faster
     feed_forward_keep: float = 0.375  # of the feed-forward units that serve; 1: all

@@ -7,8 +7,8 @@ MODEL_PUBLIC_KEY, MODEL_VERSION, STORY, PREFILTER_ENABLED (true or false), MODEL
 when absent), SAGEMAKER_BIND_TO_PORT (8080).
 The model folder is SM_MODEL_DIR or /opt/ml/model.
 
-One worker thread owns the model; the event loop stays free for pings. A body that is too large is
-drained and thrown away chunk by chunk, then answered 413: a server that closes the socket on a
+One worker thread answers, another compiles at the start; the event loop stays free for pings. A body that is too
+large is drained and thrown away chunk by chunk, then answered 413: a server that closes the socket on a
 client that is still sending makes it see a broken pipe instead of the answer.
 """
 
@@ -63,11 +63,23 @@ def load_handler(environ: ServingEnv, folder: Path) -> Handler:
                                 story=environ.STORY))
     predictor = Predictor(folder / "serving", threads=1, prefilter=environ.PREFILTER_ENABLED == "true")
     predictor.warm_up()
-    # Its first answers may take a third longer: better than none for another second or two.
-    threading.Thread(target=predictor.specialise, name="specialise", daemon=True).start()
+    threading.Thread(target=specialise, args=(predictor,), name="specialise", daemon=True).start()
     return Handler(predictor=predictor, story=environ.STORY, model_version=environ.MODEL_VERSION,
                    log=ServedLog(story=stories.story(environ.STORY), counted_as=served_log.counted_as(
                        environ.MODEL_VERSION, shadow=environ.MODEL_SHADOW == "true")))
+
+
+def specialise(predictor: Predictor) -> None:
+    """Beside the first answers, which are slower meanwhile: better than none for another second or two.
+
+    Where it fails, answers stay a third slower than those that were evaluated, and the log says so.
+    """
+    try:
+        predictor.specialise()
+    except (RuntimeError, MemoryError) as error:  # what OpenVINO raises
+        log_event("not specialised", error=type(error).__name__)
+    else:
+        log_event("specialised")
 
 
 async def read_body(request: Request) -> bytes | None:

@@ -1,7 +1,7 @@
 """The jp deployment in an embedded AWS, with labels and a tiny encoder: real templates, functions, jobs and endpoint.
 
-One per test session, because synthesis, deploy and the first promotion cost a minute. A test may leave another
-champion behind, never a run, a lease, a fault or a flag: `at_rest` says what it left.
+One per process of a test session, because synthesis, deploy and the first promotion cost a minute. A test may leave
+another champion behind, never a run, a lease, a fault or a flag: `at_rest` says what it left.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ def empty_jp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Deployed, with labels, never promoted. At its end AWS must have allowed what the tests made it do."""
     with deployed(tmp_path_factory.mktemp("jp")) as found:
         yield found
-        assert iam_check.denied(found) == []
+        denied = iam_check.denied(found)
+        assert denied == [], "AWS would deny these calls that tests of this process brought about"
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from model_code.common.vocabulary_table import VocabularyTable
 from model_code.intent_classifier import training_loop
 from model_code.intent_classifier.classifier import IntentClassifier, load_classifier, new_classifier
 from model_code.intent_classifier.early_exit import EarlyExit, levels_of
-from model_code.intent_classifier.export import append_head, export, to_openvino
+from model_code.intent_classifier.export import _is_worse, append_head, export, to_openvino
 from model_code.intent_classifier.predictor import Predictor
 from model_code.intent_classifier.rows import read_rows
 from model_code.intent_classifier.serving_config import ServingConfig
@@ -136,6 +136,20 @@ def test_the_whole_encoder_serves_where_held_out_rows_say_that_the_short_graph_a
     vectors = VocabularyTable(tmp_path / "b").lookup(np.array([text]))
     found = served({"vectors": vectors, "attention_mask": np.ones((1, len(text)), np.int64)})[0][0]
     assert found == pytest.approx(expected, abs=0.05 * float(np.abs(expected).max()))
+
+
+@pytest.mark.parametrize(("rows", "lost", "won", "worse"), [
+    (100, 2, 0, False),  # two points, but two rows: chance
+    (100, 8, 1, True), (100, 12, 8, False), (1_000, 12, 2, False), (1_000, 12, 0, True), (500, 40, 5, True),
+    (500, 0, 30, False), (500, 0, 0, False),
+])
+def test_the_short_graph_is_worse_when_it_loses_more_than_a_point_and_more_than_chance_brings(
+    rows: int, lost: int, won: int, worse: bool,
+) -> None:
+    both = np.ones(rows - lost - won, bool)
+    short = np.concatenate([both, np.zeros(lost, bool), np.ones(won, bool)])
+    whole = np.concatenate([both, np.ones(lost, bool), np.zeros(won, bool)])
+    assert _is_worse(short, whole) is worse
 
 
 def load_graph(folder: Path) -> ov.CompiledModel:
