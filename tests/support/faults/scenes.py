@@ -79,7 +79,6 @@ SCENES = (
           steers=(_steer("release/CreateEndpointConfig", "lose_answer", times=1),)),
     Scene(name="a first release is undone", entry="ReadSwitchesBeforeRelease", never_promoted=True,
           steers=(_steer("retrain/ReadSwitchesBeforePromote", "error", **_NO_SSM),)),
-    # Last: afterwards the recorded candidate is rejected for good.
     Scene(name="worse in its shadow", entry="ReadVerdict", like="ReadSwitchesBeforeRelease",
           brings={"error": {"Error": "States.TaskFailed", "Cause": _WORSE}, "serving_touched": True}),
 )
@@ -129,12 +128,20 @@ class Stage:
 
     def prepare(self, scene: Scene) -> None:
         """What a scene needs to be there, or not to be there."""
+        self._forget_rejection()
         pointer = status.pointer(self.jp.target, SLUG)
         if scene.never_promoted:
             self._forget_promotion()
         elif pointer is None or (scene.body.get("mode") == "rollback" and not pointer.get("previous")):
             played = self.play(PROMOTE, run_id=self.new_run())
             assert played.outcome == events.PROMOTED, played
+
+    def _forget_rejection(self) -> None:
+        """As if no scene before had found the recorded candidate to be worse in its shadow."""
+        package = self.recorded["ReadSwitchesBeforeRelease"]["published"]["model_package_arn"]
+        sagemaker = self.jp.aws.client("sagemaker")
+        if sagemaker.describe_model_package(ModelPackageName=package)["ModelApprovalStatus"] == "Rejected":
+            sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="PendingManualApproval")
 
     def _forget_promotion(self) -> None:
         """As if nothing had ever been promoted."""
