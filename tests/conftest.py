@@ -14,7 +14,7 @@ _ONE_PROCESS = ("tests/infrastructure", "tests/workflow/local", "tests/workflow/
 
 def _group(nodeid: str) -> str:
     """What goes to one process as a whole: such a folder, or a file. Each process deploys for itself: a minute twice,
-    where one process with all tests of the deployment took five minutes longer than the other.
+    where one process with all tests of the deployment worked on long after the other was done.
     """
     path = nodeid.partition("::")[0]
     folder = path.rpartition("/")[0]

@@ -71,7 +71,11 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
             asl.equals("$.undo", True, "FindUnpromoted"), asl.equals("$.version", "current", "NothingToRelease"),
             default="ReleaseFailed"),
         "FindUnpromoted": asl.call("sagemaker", "describeEndpoint", {"EndpointName": naming.endpoint(slug)},
-                                   next_="DeleteUnpromoted", on_error="NothingToRelease", result=None),
+                                   next_="DeleteUnpromoted", on_error="IsItAbsent", result=None),
+        # SageMaker has no error name for "not found". Whatever else it says, something may go on serving: on-call's.
+        "IsItAbsent": asl.choose(
+            asl.both(asl.present("$.error.Cause", ""), asl.matches("$.error.Cause", "*Could not find*", ""),
+                     "NothingToRelease"), default="ReleaseFailed"),
         "DeleteUnpromoted": asl.call("sagemaker", "deleteEndpoint", {"EndpointName": naming.endpoint(slug)},
                                      next_="NothingToRelease", on_error="ReleaseFailed", result=None),
         "ChooseAction": asl.choose(

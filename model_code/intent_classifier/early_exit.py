@@ -38,7 +38,8 @@ class EarlyExit(nn.Module):
 
 
 class WholeEncoder(nn.Module):
-    """(vectors, attention_mask) -> what the trained head reads, shape (rows, width)."""
+    """(vectors, attention_mask) -> what the trained head reads, shape (rows, width): the last hidden state, which some
+    encoders normalise once more than the last of the hidden states that `EarlyExit` reads."""
 
     def __init__(self, sentence: SentenceEncoder) -> None:
         super().__init__()

@@ -64,18 +64,21 @@ def recorded_calls(record: Iterable[dict[str, Any]], policies: Policies) -> list
             if line["principal"] in policies.roles or not line["principal"].startswith("arn:")]
 
 
-def policies_and_record(deployed: Deployed) -> tuple[Policies, list[Call]]:
-    """What was deployed and every call that it made so far."""
-    policies = iam_policies.read(deployed.aws, deployed.assembly, account=deployed.target.account,
-                                 region=deployed.aws.region)
-    record = call_record.read(deployed.aws.running.config.data_dir / call_record.FILE)
-    return policies, recorded_calls(record, policies)
+def policies_of(deployed: Deployed) -> Policies:
+    return iam_policies.read(deployed.aws, deployed.assembly, account=deployed.target.account,
+                             region=deployed.aws.region)
+
+
+def record_of(deployed: Deployed, policies: Policies) -> list[Call]:
+    """Every call so far."""
+    return recorded_calls(call_record.read(deployed.aws.running.config.data_dir / call_record.FILE), policies)
 
 
 def denied(deployed: Deployed) -> list[str]:
     """The recorded calls that AWS would not allow."""
-    policies, recorded = policies_and_record(deployed)
-    return [f"{answer.result}: {answer.call}" for answer in simulate(recorded, policies) if not answer.allowed]
+    policies = policies_of(deployed)
+    answers = simulate(record_of(deployed, policies), policies)
+    return [f"{answer.result}: {answer.call}" for answer in answers if not answer.allowed]
 
 
 def implied_calls(policies: Policies) -> list[Call]:

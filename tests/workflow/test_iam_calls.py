@@ -18,18 +18,13 @@ pytestmark = pytest.mark.workflow
 
 
 @pytest.fixture(scope="module")
-def policies_and_record(promoted: Deployed) -> tuple[Policies, list[Call]]:
-    return iam_check.policies_and_record(promoted)
+def policies(promoted: Deployed) -> Policies:
+    return iam_check.policies_of(promoted)
 
 
 @pytest.fixture(scope="module")
-def policies(policies_and_record: tuple[Policies, list[Call]]) -> Policies:
-    return policies_and_record[0]
-
-
-@pytest.fixture(scope="module")
-def recorded(policies_and_record: tuple[Policies, list[Call]]) -> list[Call]:
-    found = policies_and_record[1]
+def recorded(promoted: Deployed, policies: Policies) -> list[Call]:
+    found = iam_check.record_of(promoted, policies)
     # a run takes leases, trains, publishes and releases: a record without them was not written
     assert {"sagemaker:CreateTrainingJob", "s3:GetObject", "kms:Sign", "sagemaker:CreateEndpoint", "iam:PassRole",
             "states:StartExecution", "lambda:InvokeFunction"} <= {call.action for call in found}

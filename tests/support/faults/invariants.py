@@ -54,7 +54,7 @@ def _serves_whole(jp: Deployed, before: World, after: World, played: Played) -> 
         return
     if not told_on_call(played):
         yield f"version {after.answers or 'none'} serves, the pointer names {after.version or 'none'}: nobody was told"
-    if after.answers not in (before.answers, before.version, jp.newest_package()):
+    if after.answers not in (before.answers, before.version, jp.newest_package(), played.candidate):
         yield f"version {after.answers} serves, which is neither the old nor the new one"
 
 

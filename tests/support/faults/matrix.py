@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from contracts import events
 from tests.support.deployment import PATIENCE_S
 from tests.support.embedded import eventually
 from tests.support.faults import invariants
@@ -122,7 +121,7 @@ class Matrix:
         wrong = self.settled(before, played)
         expected = self.healthy[scene.name].outcome
         if played.outcome != expected or not self.stage.jp.lease_is_free():
-            wrong += self._again(scene, run_id, first=played.outcome)
+            wrong += self._again(scene, run_id)
         seconds = time.monotonic() - began
         results = []
         for task, _ in group:
@@ -141,16 +140,13 @@ class Matrix:
                       f"{' BROKEN: ' + '; '.join(wrong) if wrong else ''} ({seconds:.1f} s)")
         return results
 
-    def _again(self, scene: Scene, run_id: str, *, first: str) -> list[str]:
-        """The same work without the fault reaches the healthy end, and what serves is what the pointer names.
-
-        An abort that never got through may have let the `first` try promote: then there is nothing left to abort.
-        """
+    def _again(self, scene: Scene, run_id: str) -> list[str]:
+        """The same work without the fault reaches the healthy end, and what serves is what the pointer names."""
         before = invariants.look(self.stage.jp)
         played = self.stage.play(scene, run_id=run_id, try_=2)
         wrong = self.settled(before, played)
         expected, after = self.healthy[scene.name].outcome, invariants.look(self.stage.jp)
-        if played.outcome != expected and not played.outcome == first == events.PROMOTED:
+        if played.outcome != expected:
             wrong.append(f"started again it ended as {played.outcome}, not {expected}")
         if after.answers != after.version:
             wrong.append(f"after that version {after.answers or 'none'} serves, the pointer names {after.version}")

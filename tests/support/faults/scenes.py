@@ -68,7 +68,9 @@ SCENES = (
     Scene(name="switched off after the release", entry=JUDGE,
           steers=(_steer("retrain/ReadSwitchesBeforePromote", "error", **_NO_SSM),)),
     Scene(name="switched off during the release", entry=JUDGE,
-          steers=(_steer("release/ReadSwitches", "error", **_NO_SSM),)),
+          # It stays off: where the abort does not get through, the promotion is what must not.
+          steers=(_steer("release/ReadSwitches", "error", **_NO_SSM),
+                  _steer("retrain/ReadSwitchesBeforePromote", "error", **_NO_SSM))),
     Scene(name="not announced", entry=JUDGE, steers=(_steer("retrain/Announce", "error"),)),
     Scene(name="registry not told", entry=JUDGE, steers=(_steer("retrain/Promote", "error", **_NO_REGISTRY),)),
     Scene(name="registry not told of a roll-back", body={"mode": "rollback"},
@@ -96,6 +98,7 @@ class Played:
     outcome: str
     passed: tuple[tuple[str, str], ...]  # (machine, state)
     used: tuple[int, ...]
+    candidate: str = ""  # the version that the execution began with; later ones it registered itself
     calls: tuple[Call, ...] = field(repr=False, default=())
 
 
@@ -177,6 +180,7 @@ class Stage:
         return Played(arn=arn, name=name, run_id=run_id if scene.entry else name,
                       try_=try_ if scene.entry else 1,
                       outcome=executions.outcome(status, states), passed=self._passed(states, name), used=used,
+                      candidate=str(body.get("published", {}).get("version", "")),
                       calls=tuple(aws.local("GET", "calls")))
 
     def _task(self, state: str) -> Task:

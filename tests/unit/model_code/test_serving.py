@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -23,7 +25,7 @@ from contracts.stories.intent_classifier import INTENT_CLASSIFIER
 from model_code.intent_classifier.inference import Handler, header_request_id
 from model_code.intent_classifier.predictor import Predictor
 from model_code.serving.served_metrics import ServedLog
-from model_code.serving.server import ServingEnv, load_handler
+from model_code.serving.server import ServingEnv, load_handler, specialise
 from tests.support import tiny_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -190,6 +192,20 @@ def test_a_shadows_answers_are_counted_apart_from_those_of_a_canary(
     _, answer = load_handler(environ(digest, MODEL_SHADOW=shadow), model).handle(b'{"text": "hello"}')
     logged = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (logged["Version"], logged["model_version"], json.loads(answer)["model_version"]) == (counted, "7", "7")
+
+
+@pytest.mark.parametrize(("fault", "event"), [(None, "specialised"), (RuntimeError("no memory"), "not specialised")])
+def test_a_container_says_whether_it_got_its_faster_graphs(
+    fault: Exception | None, event: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    def compile_all() -> None:
+        if fault:
+            raise fault
+
+    specialise(cast("Any", SimpleNamespace(specialise=compile_all)))
+    said = json.loads(capsys.readouterr().out)
+    assert said["event"] == event
+    assert "no memory" not in json.dumps(said)
 
 
 def test_a_shadow_is_said_in_words_that_are_known(signed: tuple[Path, str]) -> None:

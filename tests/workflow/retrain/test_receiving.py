@@ -15,8 +15,7 @@ import pytest
 
 from contracts import events, naming
 from contracts.kill_switches import GLOBAL_FREEZE
-from local import call_record
-from tests.support import iam_check, iam_policies
+from tests.support import iam_check
 from tests.support.deployment import SLUG, Deployed, Run
 from tests.support.embedded import eventually
 from tests.support.receiving import Regions, receiving, refusal
@@ -159,11 +158,9 @@ def test_when_the_registry_can_not_be_reached_nothing_is_received_and_what_serve
 
 
 def test_aws_would_allow_every_recorded_call_of_the_receiving_region(regions: Regions) -> None:
-    us, home = (iam_policies.read(d.aws, d.assembly, account=d.target.account, region=d.aws.region)
-                for d in (regions.us, regions.jp))
+    us, home = (iam_check.policies_of(deployed) for deployed in (regions.us, regions.jp))
     both = replace(us, resources={**home.resources, **us.resources})  # home's bucket and key have a say of their own
-    record = call_record.read(regions.us.aws.running.config.data_dir / call_record.FILE)
-    answers = iam_check.simulate(iam_check.recorded_calls(record, both), both)
+    answers = iam_check.simulate(iam_check.record_of(regions.us, both), both)
     assert {"FunctionsRoomReceivePlanRole", "FunctionsRoomReceiveCopyRole", "ReceiveMachineRole"} <= {
         us.roles[a.call.principal].id for a in answers if a.call.principal in us.roles}
     assert [f"{answer.result}: {answer.call}" for answer in answers if not answer.allowed] == []
