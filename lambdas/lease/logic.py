@@ -24,7 +24,10 @@ class LeaseStore(Protocol):
         """Extend the lease that `holder` holds, expired or not."""
 
     def acquire(self, holder: str, *, now: int, expires_at: int, preempt: bool) -> Lease | None:
-        """Take the lease when it is free or expired, or in any case with `preempt`; the token grows."""
+        """Take the lease when it is free or expired, with `preempt` anybody else's too; the token grows.
+
+        Never from `holder` itself: delivered twice at the same time, the second must not outdate the first's token.
+        """
 
     def take_over(self, holder: str, *, after: str, expires_at: int) -> Lease | None:
         """Take the lease that `after` still holds; the token grows."""
@@ -55,8 +58,7 @@ def take(
     )
     if held is None:
         other = store.read()
-        if other.holder == holder:
-            return True, other  # delivered twice at the same time: the other delivery was quicker
-        if other.holder and has_ended(other.holder):
+        if other.holder not in ("", holder) and has_ended(other.holder):
             held = store.take_over(holder, after=other.holder, expires_at=expires_at)
-    return (True, held) if held else (False, store.read())
+    lease = held or store.read()
+    return lease.holder == holder, lease  # ours without `held`: delivered twice, and the other delivery was quicker

@@ -23,11 +23,14 @@ class DynamoLease:
 
     def acquire(self, holder: str, *, now: int, expires_at: int, preempt: bool) -> Lease | None:
         values = {":holder": holder, ":expires_at": expires_at, ":one": 1}
-        condition = None
-        if not preempt:
-            condition = "attribute_not_exists(holder) OR expires_at < :now"
-            values[":now"] = now
-        return self._update(_TAKE, condition, values, names={"#token": "token"})
+        if preempt:
+            return self._update(
+                _TAKE, "attribute_not_exists(holder) OR holder <> :holder", values, names={"#token": "token"}
+            )
+        values[":now"] = now
+        return self._update(
+            _TAKE, "attribute_not_exists(holder) OR expires_at < :now", values, names={"#token": "token"}
+        )
 
     def take_over(self, holder: str, *, after: str, expires_at: int) -> Lease | None:
         values = {":holder": holder, ":expires_at": expires_at, ":one": 1, ":after": after}
@@ -46,18 +49,15 @@ class DynamoLease:
         return _lease(read_control(self._dynamodb, self._table, self._story, records.LEASE) or {})
 
     def _update(
-        self, update: str, condition: str | None, values: dict[str, Any], names: dict[str, str] | None = None
+        self, update: str, condition: str, values: dict[str, Any], names: dict[str, str] | None = None
     ) -> Lease | None:
-        optional: dict[str, Any] = {}
-        if condition:
-            optional["ConditionExpression"] = condition
-        if names:
-            optional["ExpressionAttributeNames"] = names
+        optional = {"ExpressionAttributeNames": names} if names else {}
         try:
             answer = self._dynamodb.update_item(
                 TableName=self._table,
                 Key=control_key(self._story, records.LEASE),
                 UpdateExpression=update,
+                ConditionExpression=condition,
                 ExpressionAttributeValues=to_item(values),
                 ReturnValues="ALL_NEW",
                 **optional,

@@ -45,6 +45,10 @@ class Row:
     tasks: tuple[Task, ...]
 
 
+def _unreached(task: str) -> str:
+    return f"{task} was not reached"
+
+
 @dataclass
 class Matrix:
     stage: Stage
@@ -99,8 +103,9 @@ class Matrix:
             elif len(together) > 1:
                 alone = together + alone
         results = [result for pair in alone for result in self._try(scene, kind, [pair])]
-        # What only their meeting breaks is broken, too.
-        blamed = {r.task for r in shared if r.state == BROKEN} if not any(r.state == BROKEN for r in results) else set()
+        # What only their meeting breaks is broken, too; one whose execution ended before it was tried, alone.
+        met = {r.task for r in shared if r.state == BROKEN and r.why != _unreached(r.task)}
+        blamed = met if not any(r.state == BROKEN for r in results) else set()
         yield from (r for r in results if r.task not in blamed)
         yield from (r for r in shared if r.task in blamed or len(together) == 1)
 
@@ -131,10 +136,9 @@ class Matrix:
                 results.append(Result(task=str(task), kind=kind.name, state=NOT_APPLICABLE, scene=scene.name,
                                       ended=played.outcome, why="it made no such call while it was at work"))
                 continue
-            if not entered:
-                wrong = [*wrong, f"{task} was not reached"]
-            results.append(Result(task=str(task), kind=kind.name, state=BROKEN if wrong else HELD, scene=scene.name,
-                                  ended=played.outcome, why="; ".join(wrong), seconds=round(seconds, 2),
+            found = wrong if entered else [*wrong, _unreached(str(task))]
+            results.append(Result(task=str(task), kind=kind.name, state=BROKEN if found else HELD, scene=scene.name,
+                                  ended=played.outcome, why="; ".join(found), seconds=round(seconds, 2),
                                   shared=len(group)))
         self.progress(f"{scene.name}: {kind.name} at {', '.join(str(task) for task, _ in group)} -> {played.outcome}"
                       f"{' BROKEN: ' + '; '.join(wrong) if wrong else ''} ({seconds:.1f} s)")

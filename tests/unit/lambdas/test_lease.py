@@ -11,9 +11,10 @@ from contracts import records
 from lambdas.lease import handler as lease_handler
 from lambdas.lease.handler import handler
 from lambdas.lease.logic import Lease, take
+from lambdas.lease.store import DynamoLease
 from lambdas.shared.aws import client
 from lambdas.shared.errors import InvalidInput
-from tests.unit.lambdas.account import STORY, Account
+from tests.unit.lambdas.account import CONTROL, STORY, Account
 
 
 class MemoryLease:
@@ -29,14 +30,16 @@ class MemoryLease:
         return self.read()
 
     def acquire(self, holder: str, *, now: int, expires_at: int, preempt: bool) -> Lease | None:
-        if self.holder and self.expires_at >= now and not preempt:
+        if self.holder and (self.holder == holder if preempt else self.expires_at >= now):
             return None
         self.holder = self.last_holder = holder
         self.token, self.expires_at = self.token + 1, expires_at
         return self.read()
 
     def take_over(self, holder: str, *, after: str, expires_at: int) -> Lease | None:
-        return self.acquire(holder, now=0, expires_at=expires_at, preempt=True) if self.holder == after else None
+        if self.holder != after:
+            return None
+        return self.acquire(holder, now=0, expires_at=expires_at, preempt=True)
 
     def release(self, holder: str) -> bool:
         if self.last_holder != holder:
@@ -62,17 +65,25 @@ def test_the_token_grows_with_every_new_holder_and_stays_for_the_same_one() -> N
     assert took("d", 14) == (True, Lease(holder="d", token=4)), "c has ended and never gave back"
 
 
-def test_of_two_deliveries_at_the_same_time_both_are_told_that_the_lease_is_theirs() -> None:
-    """Each finds nothing to renew, one acquires; as a no, the other one would end the run as skipped."""
+@pytest.mark.parametrize("preempt", [False, True])
+@pytest.mark.parametrize("before", ["", "weekly"])
+def test_two_deliveries_at_the_same_time_are_both_given_the_same_lease(before: str, preempt: bool) -> None:
+    """Each finds nothing to renew; as a no, or with a token of its own, the other would end or fence off the run."""
 
     class Twin(MemoryLease):
         def renew(self, holder: str, *, expires_at: int) -> Lease | None:
-            self.acquire(holder, now=0, expires_at=expires_at, preempt=False)  # the quicker one, just after we looked
+            self.acquire(holder, now=0, expires_at=expires_at, preempt=preempt)  # the quicker, just after we looked
             return None
 
+        def take_over(self, holder: str, *, after: str, expires_at: int) -> Lease | None:
+            super().take_over(holder, after=after, expires_at=expires_at)
+            return super().take_over(holder, after=after, expires_at=expires_at)
+
     store = Twin()
-    assert take(store, holder="a", now=0, ttl_s=10, preempt=False, has_ended=lambda _: False) == (
-        True, Lease(holder="a", token=1))
+    if before:
+        store.acquire(before, now=0, expires_at=100, preempt=False)
+    assert take(store, holder="a", now=0, ttl_s=10, preempt=preempt, has_ended=before.__eq__) == (
+        True, Lease(holder="a", token=2 if before else 1))
 
 
 def lease(action: str, holder: str, context: Any, **more: Any) -> dict[str, Any]:
@@ -105,6 +116,17 @@ def test_pre_empting_takes_the_lease_from_its_holder(account: Account, context: 
     lease("take", "weekly", context)
     taken = lease("take", "rollback", context, preempt=True)
     assert taken == {"leased": True, "token": 2, "holder": "rollback"}
+
+
+@pytest.mark.parametrize("before", ["", "weekly"])
+def test_pre_empting_twice_at_the_same_time_moves_the_token_once(account: Account, before: str) -> None:
+    store = DynamoLease(account.dynamodb, CONTROL, STORY)
+    if before:
+        store.acquire(before, now=0, expires_at=100, preempt=False)
+    first = store.acquire("rollback", now=1, expires_at=100, preempt=True)
+    assert first is not None
+    assert store.acquire("rollback", now=1, expires_at=100, preempt=True) is None
+    assert store.read() == first
 
 
 def test_giving_back_frees_the_lease_keeps_the_token_and_may_be_repeated(account: Account, context: Any) -> None:
