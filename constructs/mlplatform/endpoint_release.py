@@ -76,8 +76,9 @@ def release_states(*, slug: str, encrypts_volume: bool) -> dict[str, asl.State]:
         "IsItAbsent": asl.choose(
             asl.both(asl.present("$.error.Cause", ""), asl.matches("$.error.Cause", "*Could not find*", ""),
                      "NothingToRelease"), default="ReleaseFailed"),
+        # Tried again after a lost answer, it is told that there is nothing to delete.
         "DeleteUnpromoted": asl.call("sagemaker", "deleteEndpoint", {"EndpointName": naming.endpoint(slug)},
-                                     next_="NothingToRelease", on_error="ReleaseFailed", result=None),
+                                     next_="NothingToRelease", on_error="IsItAbsent", result=None),
         "ChooseAction": asl.choose(
             asl.equals("$.plan.action", "none", "CheckRelease"),
             asl.equals("$.heed_switches", True, "ReadSwitchesFirst"), default="FindModel"),
@@ -171,14 +172,19 @@ def _creation(config: Mapping[str, str]) -> dict[str, asl.State]:
     config_named = {"EndpointConfigName.$": "$.plan.endpoint_config_name"}
 
     def look(action: str, name: Mapping[str, str], *, next_: str, absent: str) -> asl.State:
+        """"Not found" comes by the same name as a throttle: taken for absent at once, for creating settles it."""
         return asl.call("sagemaker", action, name, next_=next_, on_error=absent, result=None,
-                        retry=asl.retries(permanent=("SageMaker.SageMakerException",)))  # how "not found" comes
+                        retry=asl.retries(permanent=("SageMaker.SageMakerException",)))
+
+    def look_again(action: str, name: Mapping[str, str], *, next_: str) -> asl.State:
+        """Nothing comes after it that would settle it, so it is tried as often as any other call."""
+        return asl.call("sagemaker", action, name, next_=next_, on_error="ReleaseFailed", result=None)
 
     return {
         "FindModel": look("describeModel", named, next_="FindEndpointConfig", absent="CreateModel"),
         "CreateModel": asl.call("sagemaker", "createModel", model, next_="FindEndpointConfig",
                                 on_error="ConfirmModel", result=None),
-        "ConfirmModel": look("describeModel", named, next_="FindEndpointConfig", absent="ReleaseFailed"),
+        "ConfirmModel": look_again("describeModel", named, next_="FindEndpointConfig"),
         "FindEndpointConfig": look("describeEndpointConfig", config_named, next_="CreateOrUpdate",
                                    absent="WhichConfig"),
         # SageMaker takes no empty list of shadows.
@@ -189,8 +195,7 @@ def _creation(config: Mapping[str, str]) -> dict[str, asl.State]:
             next_="CreateOrUpdate", on_error="ConfirmEndpointConfig", result=None),
         "CreateEndpointConfig": asl.call("sagemaker", "createEndpointConfig", config, next_="CreateOrUpdate",
                                          on_error="ConfirmEndpointConfig", result=None),
-        "ConfirmEndpointConfig": look("describeEndpointConfig", config_named, next_="CreateOrUpdate",
-                                      absent="ReleaseFailed"),
+        "ConfirmEndpointConfig": look_again("describeEndpointConfig", config_named, next_="CreateOrUpdate"),
         "CreateOrUpdate": asl.choose(asl.equals("$.plan.action", "create", "CreateEndpoint"),
                                      default="UpdateEndpoint"),
         "CreateEndpoint": asl.call("sagemaker", "createEndpoint", endpoint, next_="WaitRelease",

@@ -75,6 +75,10 @@ class Kind:
     rule: Rule = field(repr=False)
     outlived: bool = False
 
+    def outlives(self, task: Task) -> bool:
+        """A job that is killed is not tried again: its work failed, and its run says so."""
+        return self.outlived and (self.name != "killed" or bool(task.function))
+
 
 def _own(kind: str, **more: Any) -> Rule:
     """The task's own call meets it."""
