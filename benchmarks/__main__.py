@@ -13,8 +13,8 @@ from rich.table import Table
 from benchmarks.common import RESULTS, ROOT
 
 MODULES = (
-    "synth", "lambda_cold_import", "embedded", "intent_snips", "serving_latency", "gate_power", "pit_join",
-    "drift_pass", "drift_false_alarms", "audit_verify", "fabric_overhead", "iam_calls", "freeze_seconds",
+    "synth", "lambda_cold_import", "embedded", "intent_snips", "serving_latency", "gate_power", "canary_power",
+    "pit_join", "drift_pass", "drift_false_alarms", "audit_verify", "fabric_overhead", "iam_calls", "freeze_seconds",
     "fault_matrix", "retrain_overhead", "first_run",
 )
 
