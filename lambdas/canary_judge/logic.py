@@ -115,6 +115,11 @@ class Verdict:
     said: str
 
 
+def alpha_of_each(test: CanaryTest, *, agreement: bool) -> float:
+    """All tests together abort a candidate that is no worse with `test.alpha` at most; agreement brings more tests."""
+    return test.alpha / (len(TESTS) + (len(LANGUAGES) if agreement else 0))
+
+
 def judge(sight: Sight, test: CanaryTest, *, candidate: str, agreement: Agreement | None = None) -> Verdict:
     """Worse when one measure is so in one language, beyond doubt and by more than is tolerated.
 
@@ -122,8 +127,7 @@ def judge(sight: Sight, test: CanaryTest, *, candidate: str, agreement: Agreemen
     """
     champion = sight.champion
     tolerated = {"errors": test.tolerated_errors, "slow": test.tolerated_slow, "unsure": test.tolerated_unsure}
-    # All tests together abort a candidate that is no worse with `test.alpha` at most.
-    alpha = test.alpha / (len(TESTS) + (len(LANGUAGES) if agreement is not None else 0))
+    alpha = alpha_of_each(test, agreement=agreement is not None)
     worse = [_told(measure, language, evidence, alpha) for (measure, language), evidence in sight.evidence.items()
              if evidence.worse_beyond_doubt(alpha) and evidence.excess > tolerated[measure]]
     if agreement is not None:

@@ -23,13 +23,12 @@ class DynamoLease:
 
     def acquire(self, holder: str, *, now: int, expires_at: int, preempt: bool) -> Lease | None:
         values = {":holder": holder, ":expires_at": expires_at, ":one": 1}
-        if preempt:
-            return self._update(
-                _TAKE, "attribute_not_exists(holder) OR holder <> :holder", values, names={"#token": "token"}
-            )
-        values[":now"] = now
+        taken_from = "holder <> :holder"
+        if not preempt:
+            taken_from = "expires_at < :now"
+            values[":now"] = now
         return self._update(
-            _TAKE, "attribute_not_exists(holder) OR expires_at < :now", values, names={"#token": "token"}
+            _TAKE, f"attribute_not_exists(holder) OR {taken_from}", values, names={"#token": "token"}
         )
 
     def take_over(self, holder: str, *, after: str, expires_at: int) -> Lease | None:

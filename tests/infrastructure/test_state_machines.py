@@ -313,3 +313,23 @@ def test_a_release_that_heeds_switches_reads_them_after_its_last_wait_and_before
     assert heeded == {"ReadSwitchesFirst"}
     assert "KillSwitches" in str(release["ReadSwitchesFirst"]["Parameters"])
     assert release["ReadSwitchesFirst"]["Catch"][-1]["Next"] == release["MayBegin"]["Default"] == "SwitchedOff"
+
+
+def test_a_look_after_a_creation_that_was_not_answered_outlives_a_throttle(assembly: Assembly) -> None:
+    """SageMaker's "not found" and its throttle have one name; nothing comes after this look that would settle which."""
+    release = machines(assembly)[RELEASE]["States"]
+    for creation, look in (("CreateModel", "ConfirmModel"), ("CreateEndpointConfig", "ConfirmEndpointConfig"),
+                           ("CreateShadowConfig", "ConfirmEndpointConfig")):
+        assert {caught["Next"] for caught in release[creation]["Catch"]} == {look}
+        given_up = {e for rule in release[look]["Retry"] if rule["MaxAttempts"] == 0 for e in rule["ErrorEquals"]}
+        assert "SageMaker.SageMakerException" not in given_up
+        assert any("States.TaskFailed" in rule["ErrorEquals"] for rule in release[look]["Retry"])
+
+
+def test_of_a_never_promoted_endpoint_only_that_it_is_not_found_means_that_it_is_gone(assembly: Assembly) -> None:
+    release = machines(assembly)[RELEASE]["States"]
+    for call in ("FindUnpromoted", "DeleteUnpromoted"):
+        assert {caught["Next"] for caught in release[call]["Catch"]} == {"IsItAbsent"}
+    (absent,) = release["IsItAbsent"]["Choices"]
+    assert {"Variable": "$.error.Cause", "StringMatches": "*Could not find*"} in absent["And"]
+    assert (absent["Next"], release["IsItAbsent"]["Default"]) == ("NothingToRelease", "ReleaseFailed")

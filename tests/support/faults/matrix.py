@@ -37,6 +37,7 @@ class Result:
     why: str = ""
     seconds: float = 0.0
     shared: int = 1  # how many pairs the execution carried
+    reached: bool = True  # whether the execution came to the task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,6 @@ class Row:
     scene: Scene
     kind: Kind
     tasks: tuple[Task, ...]
-
-
-def _unreached(task: str) -> str:
-    return f"{task} was not reached"
 
 
 @dataclass
@@ -104,8 +101,8 @@ class Matrix:
             elif len(together) > 1:
                 alone = together + alone
         results = [result for pair in alone for result in self._try(scene, kind, [pair])]
-        # What only their meeting breaks is broken, too; one whose execution ended before it was tried, alone.
-        met = {r.task for r in shared if r.state == BROKEN and r.why != _unreached(r.task)}
+        # What only their meeting breaks is broken, too; a task that it never came to has been tried alone.
+        met = {r.task for r in shared if r.state == BROKEN and r.reached}
         blamed = met if not any(r.state == BROKEN for r in results) else set()
         yield from (r for r in results if r.task not in blamed)
         yield from (r for r in shared if r.task in blamed or len(together) == 1)
@@ -128,8 +125,8 @@ class Matrix:
         expected = self.healthy[scene.name].outcome
         if played.outcome != expected or not self.stage.jp.lease_is_free():
             wrong += self._again(scene, run_id)
-        if played.outcome == events.FAILED != expected and len(group) == 1 and kind.outlives(group[0][0]):
-            wrong.append(f"it ended as {played.outcome}, though a try more would have ended it as {expected}")
+        if played.outcome == events.FAILED != expected and all(kind.outlives(task) for task, _ in group):
+            wrong.append(f"it is to be outlived, and the run ended as {played.outcome}, not as {expected}")
         seconds = time.monotonic() - began
         results = []
         for task, _ in group:
@@ -139,10 +136,10 @@ class Matrix:
                 results.append(Result(task=str(task), kind=kind.name, state=NOT_APPLICABLE, scene=scene.name,
                                       ended=played.outcome, why="it made no such call while it was at work"))
                 continue
-            found = wrong if entered else [*wrong, _unreached(str(task))]
+            found = wrong if entered else [*wrong, f"{task} was not reached"]
             results.append(Result(task=str(task), kind=kind.name, state=BROKEN if found else HELD, scene=scene.name,
                                   ended=played.outcome, why="; ".join(found), seconds=round(seconds, 2),
-                                  shared=len(group)))
+                                  shared=len(group), reached=entered))
         self.progress(f"{scene.name}: {kind.name} at {', '.join(str(task) for task, _ in group)} -> {played.outcome}"
                       f"{' BROKEN: ' + '; '.join(wrong) if wrong else ''} ({seconds:.1f} s)")
         return results

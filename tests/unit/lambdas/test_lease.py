@@ -37,9 +37,7 @@ class MemoryLease:
         return self.read()
 
     def take_over(self, holder: str, *, after: str, expires_at: int) -> Lease | None:
-        if self.holder != after:
-            return None
-        return self.acquire(holder, now=0, expires_at=expires_at, preempt=True)
+        return self.acquire(holder, now=0, expires_at=expires_at, preempt=True) if self.holder == after else None
 
     def release(self, holder: str) -> bool:
         if self.last_holder != holder:
